@@ -1,0 +1,1 @@
+"""From a model to firmware: conversion, planning, code generation, building and running it."""

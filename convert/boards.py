@@ -1,0 +1,111 @@
+"""Boards: one JSON each, a PlatformIO board manifest plus a "tinyml" section; the single source of every limit."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from convert.errors import UsageError, one_of
+from convert.paths import BOARDS
+
+Runtime = Literal["tflm", "compiled"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Overhead(_Section):
+    """What start-up code, core and libraries take before the application and the model, in bytes."""
+
+    flash: int = Field(ge=0)
+    ram: int = Field(ge=0)
+    source: str  # how the figures were got
+
+
+class Environment(_Section):
+    """A way to build for the board: a section [env:NAME] of platformio.ini."""
+
+    name: str
+    platform: str
+    version: str | None = None  # None: in this repository
+    framework: str | None = None
+    port: str  # folder of firmware/ports
+    runtimes: tuple[Runtime, ...] = Field(min_length=1)  # the first one is what `auto` takes
+    overhead: Overhead
+    emulator: str | None = None  # module of convert.emulate that runs the image
+
+
+class Tinyml(_Section):
+    """The section of our own in a board's JSON; sizes in bytes."""
+
+    architecture: Literal["armv7e-m", "xtensa"]
+    simd: Literal["dsp", "none"]
+    fpu: bool
+    flash_origin: int | None = None  # where the application starts; None: the official environment's own affair
+    ram_origin: int | None = None
+    bootloader_flash: int = Field(ge=0)  # taken before flash_origin; already outside upload.maximum_size
+    stack_reserve: int = Field(gt=0)
+    official: Environment | None = None
+    bare: Environment | None = None
+
+
+class Build(BaseModel):
+    """The manifest's build section, as far as it is read here."""
+
+    mcu: str
+    cpu: str
+    f_cpu: str
+
+    @property
+    def clock_hz(self) -> int:
+        """Core clock in Hz."""
+        return int(self.f_cpu.rstrip("L"))
+
+
+class Upload(BaseModel):
+    """The manifest's limits in bytes."""
+
+    maximum_size: int = Field(gt=0)
+    maximum_ram_size: int = Field(gt=0)
+
+
+class Board(BaseModel):
+    """A validated board; `id` is the file's name."""
+
+    id: str
+    name: str
+    vendor: str
+    url: str
+    build: Build
+    upload: Upload
+    tinyml: Tinyml
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """The board's environments, official first."""
+        return tuple(e for e in (self.tinyml.official, self.tinyml.bare) if e is not None)
+
+
+def names(folder: Path = BOARDS) -> list[str]:
+    """Names of all boards, sorted."""
+    return sorted(p.stem for p in folder.glob("*.json"))
+
+
+def load(name: str, folder: Path = BOARDS) -> Board:
+    """Load a board by name.
+
+    Raises UsageError for an unknown board or a file that breaks the format; the message names the key.
+    """
+    path = folder / f"{name}.json"
+    if name not in names(folder):
+        raise UsageError(f"unknown board {name!r}; allowed are {one_of(names(folder))} (see --list-boards)")
+    try:
+        return Board.model_validate({"id": name, **json.loads(path.read_text())})
+    except json.JSONDecodeError as e:
+        raise UsageError(f"boards/{path.name} is not JSON: {e}") from e
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"boards/{path.name}: key {key}: {first['msg']}, got {first.get('input')!r}") from e

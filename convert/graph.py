@@ -1,0 +1,303 @@
+"""A typed, read-only view of a .tflite file.
+
+Reads the flatbuffer (schema v3, tensorflow/compiler/mlir/lite/schema/schema.fbs) once and checks all indices, so
+that the stages behind it need not. Models with several subgraphs are refused.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+from convert.errors import UsageError
+
+Array = npt.NDArray[Any]
+
+# Types that may stand in a graph; the names are TensorType's.
+_DTYPES: Mapping[str, str] = {
+    "FLOAT32": "<f4",
+    "INT32": "<i4",
+    "UINT8": "|u1",
+    "INT64": "<i8",
+    "BOOL": "|b1",
+    "INT16": "<i2",
+    "INT8": "|i1",
+    "UINT32": "<u4",
+}
+
+
+def _names(enum: type) -> dict[int, str]:
+    return {value: name for name, value in vars(enum).items() if not name.startswith("_")}
+
+
+_TYPE_NAMES = _names(schema.TensorType)
+_OP_NAMES = _names(schema.BuiltinOperator)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantisation: real = scale * (q - zero_point), one pair a tensor or a slice along `axis`."""
+
+    scales: Array  # float32, (1,) or (channels,)
+    zero_points: Array  # int64, like scales
+    axis: int | None  # None: per tensor
+
+    @property
+    def scale(self) -> float:
+        """The scale of a per-tensor quantisation."""
+        return float(self.scales[0])
+
+    @property
+    def zero_point(self) -> int:
+        """The zero point of a per-tensor quantisation."""
+        return int(self.zero_points[0])
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the graph; `data` is None unless it is constant."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    quantization: Quantization | None
+    data: Array | None
+    is_variable: bool
+
+    @property
+    def elements(self) -> int:
+        """Number of elements; 1 for a scalar."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.elements * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator in execution order; an input of -1 is an optional one left out."""
+
+    index: int
+    name: str  # BuiltinOperator's name, or the custom operator's own
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any]  # the builtin options' fields, by the schema's camelCase names
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model: tensors by index, operators in execution order, inputs and outputs as tensor indices."""
+
+    data: bytes
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def op_names(self) -> tuple[str, ...]:
+        """The distinct operators, sorted."""
+        return tuple(sorted({op.name for op in self.operators}))
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of constant elements that operators use as weights and biases."""
+        return sum(t.elements for t in self.weights)
+
+    @cached_property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Constant tensors of convolution and dense layers (weights and biases), in index order."""
+        used = {i for op in self.operators if op.name in _MAC_OPS for i in op.inputs if i >= 0}
+        return tuple(t for t in self.tensors if t.index in used and t.data is not None)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolution and dense layers for one inference."""
+        return sum(self.macs_of(op) for op in self.operators)
+
+    def macs_of(self, op: Operator) -> int:
+        """Multiply-accumulates of one operator; 0 unless it is a convolution or dense layer."""
+        count = _MAC_OPS.get(op.name)
+        if count is None:
+            return 0
+        return count(self.tensors[op.inputs[1]].shape, self.tensors[op.outputs[0]])
+
+    @cached_property
+    def lifetimes(self) -> Mapping[int, tuple[int, int]]:
+        """First and last operator (inclusive) during which each non-constant tensor must be kept.
+
+        Inputs live from operator 0, outputs to the last one.
+        """
+        last = len(self.operators) - 1
+        first_use: dict[int, int] = dict.fromkeys(self.inputs, 0)
+        last_use: dict[int, int] = dict.fromkeys(self.inputs, 0)
+        for op in self.operators:
+            for i in op.outputs:
+                first_use.setdefault(i, op.index)
+                last_use[i] = max(last_use.get(i, 0), op.index)
+            for i in op.inputs:
+                if i in first_use:
+                    last_use[i] = op.index
+        for i in self.outputs:
+            if i in first_use:
+                last_use[i] = last
+        for t in self.tensors:
+            if t.is_variable and t.index in first_use:
+                first_use[t.index], last_use[t.index] = 0, last
+        return {i: (first_use[i], last_use[i]) for i in sorted(first_use)}
+
+
+def _conv_macs(weights: tuple[int, ...], out: Tensor) -> int:
+    # CONV_2D weights are (out, height, width, in); the innermost dimension counts once an output.
+    return out.elements * math.prod(weights[1:])
+
+
+def _depthwise_macs(weights: tuple[int, ...], out: Tensor) -> int:
+    # DEPTHWISE_CONV_2D weights are (1, height, width, out).
+    return out.elements * weights[1] * weights[2]
+
+
+def _dense_macs(weights: tuple[int, ...], out: Tensor) -> int:
+    return out.elements * weights[-1]
+
+
+_MAC_OPS = {"CONV_2D": _conv_macs, "DEPTHWISE_CONV_2D": _depthwise_macs, "FULLY_CONNECTED": _dense_macs}
+
+
+def load(data: bytes) -> Graph:
+    """Parse a .tflite file.
+
+    Raises UsageError for a file that is no TFLite model, is damaged, has several subgraphs or dynamic shapes, or
+    uses a tensor type that no runtime here executes.
+    """
+    if data[4:8] != b"TFL3":
+        raise UsageError(
+            "not a TFLite model: the file does not carry the identifier TFL3; "
+            "pass a .tflite written by the TensorFlow Lite converter"
+        )
+    try:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        return _view(data, model)
+    except UsageError:
+        raise
+    except Exception as e:
+        raise UsageError(
+            f"damaged TFLite model ({type(e).__name__}: {e}); the file may be truncated: convert or copy it again"
+        ) from e
+
+
+def _view(data: bytes, model: Any) -> Graph:
+    if len(model.subgraphs) != 1:
+        raise UsageError(
+            f"the model has {len(model.subgraphs)} subgraphs and exactly 1 is supported; "
+            "convert it without control flow (tf.cond, tf.while_loop)"
+        )
+    sub = model.subgraphs[0]
+    tensors = tuple(_tensor(i, t, model.buffers) for i, t in enumerate(sub.tensors))
+    operators = tuple(_operator(i, op, model.operatorCodes) for i, op in enumerate(sub.operators or []))
+    inputs = tuple(int(i) for i in sub.inputs)
+    outputs = tuple(int(i) for i in sub.outputs)
+    if not operators or not inputs or not outputs:
+        raise UsageError("the model has no operators, no inputs or no outputs; there is nothing to run")
+    _check_references(tensors, operators, inputs, outputs)
+    return Graph(data, tensors, operators, inputs, outputs)
+
+
+def _check_references(
+    tensors: tuple[Tensor, ...],
+    operators: tuple[Operator, ...],
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+) -> None:
+    """Every index names a tensor, and nothing is read before it is written."""
+    written = set(inputs) | {t.index for t in tensors if t.data is not None or t.is_variable}
+    for op in operators:
+        for i in (*op.inputs, *op.outputs):
+            if not -1 <= i < len(tensors):
+                raise UsageError(f"damaged TFLite model: operator {op.index} ({op.name}) names tensor {i}")
+        for i in op.inputs:
+            if i >= 0 and i not in written:
+                raise UsageError(
+                    f"damaged TFLite model: operator {op.index} ({op.name}) reads tensor {i} "
+                    "before any operator writes it"
+                )
+        written.update(op.outputs)
+    for i in (*inputs, *outputs):
+        if i not in written:
+            raise UsageError(f"damaged TFLite model: no operator writes its output, tensor {i}")
+
+
+def _tensor(index: int, t: Any, buffers: list[Any]) -> Tensor:
+    name = (t.name or b"").decode(errors="replace")
+    type_name = _TYPE_NAMES.get(t.type, str(t.type))
+    if type_name not in _DTYPES:
+        raise UsageError(
+            f"tensor {index} ({name}) has type {type_name}; allowed are {', '.join(_DTYPES)}. "
+            "Convert the model to full-integer int8"
+        )
+    dtype = np.dtype(_DTYPES[type_name])
+    shape = () if t.shape is None else tuple(int(d) for d in t.shape)
+    if any(d < 0 for d in shape):
+        raise UsageError(
+            f"tensor {index} ({name}) has the dynamic shape {shape}; fix every dimension and convert again"
+        )
+    if math.prod(shape) * dtype.itemsize > 1 << 30:
+        raise UsageError(f"tensor {index} ({name}) of shape {shape} is over 1 GiB; no microcontroller holds it")
+    if not 0 <= t.buffer < len(buffers):
+        raise UsageError(f"damaged TFLite model: tensor {index} ({name}) names buffer {t.buffer}")
+    raw = buffers[t.buffer].data
+    values = None
+    if raw is not None and len(raw):
+        values = np.frombuffer(np.asarray(raw, np.uint8).tobytes(), dtype)
+        if values.size != math.prod(shape):
+            raise UsageError(f"damaged TFLite model: tensor {index} ({name}) of shape {shape} has {values.size} values")
+        values = values.reshape(shape)
+        values.flags.writeable = False
+    return Tensor(index, name, shape, dtype, _quantization(t.quantization, shape), values, bool(t.isVariable))
+
+
+def _quantization(q: Any, shape: tuple[int, ...]) -> Quantization | None:
+    if q is None or q.scale is None or not len(q.scale):
+        return None
+    scales = np.asarray(q.scale, np.float32)
+    if q.zeroPoint is None:
+        zero_points = np.zeros(len(scales), np.int64)
+    else:
+        zero_points = np.broadcast_to(np.asarray(q.zeroPoint, np.int64), scales.shape)
+    axis = int(q.quantizedDimension) if len(scales) > 1 else None
+    if axis is not None and (axis >= len(shape) or shape[axis] != len(scales)):
+        raise UsageError(f"damaged TFLite model: {len(scales)} scales along axis {axis} of shape {shape}")
+    return Quantization(scales, zero_points, axis)
+
+
+def _operator(index: int, op: Any, codes: list[Any]) -> Operator:
+    if not 0 <= op.opcodeIndex < len(codes):
+        raise UsageError(f"damaged TFLite model: operator {index} names operator code {op.opcodeIndex}")
+    code = codes[op.opcodeIndex]
+    # Old files carry the code in the deprecated int8 field only.
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = _OP_NAMES.get(number, f"BUILTIN_{number}")
+    if name == "CUSTOM":
+        name = (code.customCode or b"CUSTOM").decode(errors="replace")
+    options = dict(vars(op.builtinOptions)) if op.builtinOptions is not None else {}
+    return Operator(
+        index,
+        name,
+        tuple(int(i) for i in (op.inputs if op.inputs is not None else ())),
+        tuple(int(i) for i in (op.outputs if op.outputs is not None else ())),
+        options,
+    )
