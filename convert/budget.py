@@ -1,0 +1,143 @@
+"""Does it fit? Limits of a board against what a firmware needs, before the build and after linking.
+
+Standard library only: PlatformIO's scripts import it too, in whatever Python PlatformIO runs.
+
+RAM holds the arena, the other static data and the stack; flash holds code and weights (and the test vectors that
+travel with a firmware). What a model's firmware will need is known for its arena and weights before anything is
+compiled; code and other static data are then taken from the board's measured overhead, and from the image itself
+once it is linked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Part:
+    """One consumer of a memory, in bytes."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Use of one memory: its budget and who takes what, in bytes."""
+
+    name: str  # "RAM" or "flash"
+    budget: int
+    parts: tuple[Part, ...]
+    advice: str
+
+    @property
+    def used(self) -> int:
+        """Sum of the parts."""
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the parts fit into the budget."""
+        return self.used <= self.budget
+
+    def message(self, board: str) -> str:
+        """One sentence: by how much it does not fit, what takes the most, what would help."""
+        ranked = sorted(self.parts, key=lambda part: -part.bytes)
+        takers = ", ".join(f"{part.name} {part.bytes:,} B" for part in ranked if part.bytes)
+        return (
+            f"{self.name} of {board} is exceeded by {self.used - self.budget:,} B: "
+            f"{self.used:,} B needed, {self.budget:,} B there ({takers}). {self.advice}"
+        )
+
+
+_RAM_ADVICE = (
+    "What helps: a smaller input or fewer channels in the widest layers (the arena is the largest live set of "
+    "activations), --runtime compiled (no interpreter data), or a board with more RAM."
+)
+_FLASH_ADVICE = (
+    "What helps: a narrower model or one with fewer layers, --runtime compiled (no interpreter), "
+    "fewer test vectors (--vectors), or a board with more flash."
+)
+
+
+def _environment(board: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = board["tinyml"]
+    for kind in ("official", "bare"):
+        environment: Mapping[str, Any] | None = section.get(kind)
+        if environment is not None and environment["name"] == name:
+            return environment
+    raise KeyError(f"no environment {name!r} in the board's JSON")
+
+
+def estimate(board: Mapping[str, Any], build: Mapping[str, Any], environment: str) -> tuple[Memory, Memory]:
+    """RAM and flash before anything is compiled, from arena, weights and the board's measured overhead.
+
+    `board` is the board's JSON, `build` the generated build.json.
+    """
+    section, entry = board["tinyml"], _environment(board, environment)
+    need = build["memory"][build["runtimes"][environment]]
+    overhead = entry["overhead"]
+    ram = Memory(
+        "RAM",
+        board["upload"]["maximum_ram_size"],
+        (
+            Part("arena", need["arena"]),
+            Part("core and start-up", overhead["ram"]),
+            Part("stack reserve", section["stack_reserve"]),
+        ),
+        _RAM_ADVICE,
+    )
+    flash = Memory(
+        "flash",
+        board["upload"]["maximum_size"],
+        (
+            Part("weights", need["weights"]),
+            Part("core and start-up", overhead["flash"]),
+            Part("test vectors", build["vector_bytes"]),
+        ),
+        _FLASH_ADVICE,
+    )
+    return ram, flash
+
+
+def measure(
+    board: Mapping[str, Any], build: Mapping[str, Any], environment: str, flash: int, static_ram: int
+) -> tuple[Memory, Memory]:
+    """RAM and flash of a linked image: `flash` and `static_ram` (.data + .bss, the arena included) in bytes."""
+    need = build["memory"][build["runtimes"][environment]]
+    ram = Memory(
+        "RAM",
+        board["upload"]["maximum_ram_size"],
+        (
+            Part("arena", need["arena"]),
+            Part("other static data", static_ram - need["arena"]),
+            Part("stack reserve", board["tinyml"]["stack_reserve"]),
+        ),
+        _RAM_ADVICE,
+    )
+    rest = flash - need["weights"] - build["vector_bytes"]
+    image = Memory(
+        "flash",
+        board["upload"]["maximum_size"],
+        (Part("weights", need["weights"]), Part("code", rest), Part("test vectors", build["vector_bytes"])),
+        _FLASH_ADVICE,
+    )
+    return ram, image
+
+
+def _messages(board: Mapping[str, Any], memories: tuple[Memory, Memory]) -> list[str]:
+    return [memory.message(board["name"]) for memory in memories if not memory.fits]
+
+
+def before_build(board: Mapping[str, Any], build: Mapping[str, Any], environment: str) -> list[str]:
+    """Messages of what cannot fit whatever the compiler does; empty where it may."""
+    return _messages(board, estimate(board, build, environment))
+
+
+def after_link(
+    board: Mapping[str, Any], build: Mapping[str, Any], environment: str, flash: int, static_ram: int
+) -> list[str]:
+    """Messages of what the linked image exceeds; empty where it fits."""
+    return _messages(board, measure(board, build, environment, flash, static_ram))
