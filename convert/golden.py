@@ -1,0 +1,215 @@
+"""The golden reference: TFLite Micro on the host, in a subprocess.
+
+TFLite Micro (the tflite-micro wheel) and not tf.lite is the reference, because tf.lite rounds once where TFLite Micro,
+and with it the firmware, rounds twice (gemmlowp's fixed-point requantisation). Every tensor can be compared, since the
+final outputs saturate too easily to show a difference.
+"""
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tflite_micro.tensorflow.lite.micro.python.schema_py_generated import BuiltinOperator
+
+from convert.errors import ToolError, UsageError
+from convert.graph import Graph
+from convert.paths import ROOT
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, int], None]
+
+_MAX_LAYER_BYTES = 4 << 30
+_ALLOCATION = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
+_FAILED_NODE = re.compile(r"Node (\S+) \(number (\d+)\) failed to (prepare|invoke)")
+_MISSING_OP = re.compile(r"(?:op code|builtin opcode) '?(\w+)'?")
+_BUILTINS = {name for name in vars(BuiltinOperator) if not name.startswith("_")}
+
+
+@dataclass(frozen=True)
+class ArenaUse:
+    """The arena in bytes as TFLite Micro measures it on this (64-bit) host.
+
+    `total` is the smallest arena that works here; `head` holds activations and is the same on every target with the
+    reference kernels; `tail` holds the interpreter's own structures, which are larger here than on a 32-bit target.
+    """
+
+    total: int
+    head: int
+    tail: int
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What TFLite Micro answered to a set of vectors."""
+
+    outputs: npt.NDArray[np.uint8]  # (n, output_bytes)
+    layers: Mapping[int, Array] | None  # tensor index -> (n, *shape), for every operator's outputs
+    arena: ArenaUse
+
+
+def run(
+    graph: Graph,
+    inputs: npt.NDArray[np.uint8],
+    *,
+    layers: bool = False,
+    timeout: float = 120.0,
+    progress: Progress | None = None,
+) -> Golden:
+    """Run vectors through TFLite Micro and measure its arena.
+
+    `inputs` is (n, input_bytes), n >= 1: all inputs of the model end to end, raw bytes, C order. Variables and
+    recurrent states are reset before each vector. `timeout` is the longest time in seconds in which not one more
+    vector is finished. `progress(done, total)` is called a few times a second. With `layers` the result holds every
+    operator's outputs as well, at the price of a second inference a vector.
+
+    Raises UsageError, with the interpreter's own reason and the operator's name, for a model that TFLite Micro
+    refuses; ToolError if it crashes or hangs; ValueError if `inputs` does not have the graph's size.
+    """
+    _check(graph, inputs)
+    request = _request(graph, layers)
+    if sum(array.nbytes for array in _broadcast(request, len(inputs))) > _MAX_LAYER_BYTES:
+        raise UsageError(
+            f"all layers' outputs of {len(inputs)} vectors take over {_MAX_LAYER_BYTES >> 30} GiB; use fewer vectors"
+        )
+    with tempfile.TemporaryDirectory(prefix="golden-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "model.tflite").write_bytes(graph.data)
+        (folder / "request.json").write_text(json.dumps(request))
+        np.save(folder / "inputs.npy", np.ascontiguousarray(inputs))
+        _work(folder, len(inputs), timeout, progress or _quiet)
+        result = json.loads((folder / "result.json").read_text())
+        if result["refused"] is not None:
+            raise UsageError(_refusal(graph, result["refused"]))
+        kept = {index: np.load(folder / f"layer_{index}.npy") for index, _, _ in request["layers"]}
+        return Golden(np.load(folder / "outputs.npy"), kept if layers else None, _arena(result["allocations"]))
+
+
+def _quiet(done: int, total: int) -> None:
+    del done, total
+
+
+def _check(graph: Graph, inputs: npt.NDArray[np.uint8]) -> None:
+    size = sum(graph.tensors[i].nbytes for i in graph.inputs)
+    if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != size or not len(inputs):
+        raise ValueError(
+            f"vectors of shape (n >= 1, {size}) and type uint8 expected, got {inputs.shape} {inputs.dtype}"
+        )
+
+
+def _request(graph: Graph, layers: bool) -> dict[str, Any]:
+    tensors = graph.tensors
+    activations = sum(t.nbytes for t in tensors if t.data is None)
+    written = [i for op in graph.operators for i in op.outputs if i >= 0] if layers else []
+    return {
+        # Room for everything at once; the worker enlarges it where kernels want more. A multiple of the alignment,
+        # so that the measured total does not depend on where the arena ends.
+        "arena": (1 << 20) + 2 * (activations + -activations % 4096),
+        "inputs": [(tensors[i].shape, tensors[i].dtype.str) for i in graph.inputs],
+        "outputs": len(graph.outputs),
+        "output_bytes": sum(tensors[i].nbytes for i in graph.outputs),
+        "layers": [(i, tensors[i].shape, tensors[i].dtype.str) for i in dict.fromkeys(written)],
+    }
+
+
+def _broadcast(request: Mapping[str, Any], n: int) -> list[Array]:
+    return [np.broadcast_to(np.zeros((), dtype), (n, *shape)) for _, shape, dtype in request["layers"]]
+
+
+def _work(folder: Path, total: int, timeout: float, progress: Progress) -> None:
+    """Run the worker on `folder` to its end."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "convert.golden_worker", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    try:
+        _follow(process, total, timeout, progress)
+    finally:
+        process.kill()
+        code = process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if code != 0 or not (folder / "result.json").is_file():
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise ToolError(
+            f"TFLite Micro crashed on the host ({reason}){_tail(folder / 'log')}; "
+            "the model may be damaged: convert it again, or try it with the standard kernels only"
+        )
+    progress(total, total)
+
+
+def _follow(process: subprocess.Popen[bytes], total: int, timeout: float, progress: Progress) -> None:
+    """Read the worker's progress until it closes its output."""
+    assert process.stdout is not None
+    stream, pending = process.stdout.fileno(), b""
+    deadline = time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while selector.select(max(0.0, deadline - time.monotonic())):
+            chunk = os.read(stream, 4096)
+            if not chunk:
+                process.wait(timeout)
+                return
+            *lines, pending = (pending + chunk).split(b"\n")
+            if lines:
+                deadline = time.monotonic() + timeout
+                progress(int(lines[-1]), total)
+    raise ToolError(
+        f"TFLite Micro finished no vector in {timeout:g} s on the host and was stopped; "
+        "the model may be damaged (an endless loop), or too large for a microcontroller"
+    )
+
+
+def _tail(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f": {lines[-1].strip()}" if lines else ""
+
+
+def _refusal(graph: Graph, text: str) -> str:
+    """Compose the message for a refused model out of the interpreter's text."""
+    lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    return f"TFLite Micro refuses the model{_culprit(graph, text)}: {'; '.join(lines[-4:])}. {_way_out(text)}"
+
+
+def _culprit(graph: Graph, text: str) -> str:
+    if node := _FAILED_NODE.search(text):
+        index = int(node.group(2))
+        name = graph.operators[index].name if index < len(graph.operators) else node.group(1)
+        return f" at operator {index} ({name})"
+    if missing := _MISSING_OP.search(text):
+        custom = sorted(set(graph.op_names) - _BUILTINS)
+        return f" because of the operator {', '.join(custom) if missing.group(1) == 'CUSTOM' else missing.group(1)}"
+    return ""
+
+
+def _way_out(text: str) -> str:
+    if "not supported" in text or "Hybrid" in text:
+        return "Convert the model to full-integer int8 (weights and activations)"
+    if "op code" in text or "opcode" in text:
+        return "Replace the layer by one that TFLite Micro has, or convert without select and custom operators"
+    return "Change that layer, or convert the model again with a current TensorFlow"
+
+
+def _arena(text: str) -> ArenaUse:
+    sizes = {name: int(size) for name, size in _ALLOCATION.findall(text)}
+    if sizes.keys() != {"total", "head", "tail"}:
+        raise ToolError(
+            f"the tflite-micro wheel printed no arena sizes but {text.strip()[:200]!r}; "
+            "install the version that constraints.txt pins"
+        )
+    return ArenaUse(**sizes)
