@@ -1,0 +1,45 @@
+# The two commands of the README. Both set up everything first: a virtual environment with the pinned packages, and
+# the system's compilers and emulators.
+#
+#   make build BOARD=nano33     python convert/build.py --board nano33 (ARGS="..." adds options)
+#   make test                   pytest (ARGS="..." adds options)
+
+PYTHON ?= python3
+BOARD ?= nano33
+VENV := .venv
+BIN := $(VENV)/bin
+C_SOURCES = $(shell git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp' 'tests/*.c' 'tests/*.h')
+
+.PHONY: build test setup tools check format clean
+
+build: setup
+	$(BIN)/python convert/build.py --board $(BOARD) $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+setup: tools $(VENV)/.installed
+
+tools:
+	@.ci/system-tools
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else f"Python {v[0]}.{v[1]} is not supported; allowed are 3.10 to 3.13: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# What CI checks besides the tests.
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	clang-format --dry-run -Werror $(C_SOURCES)
+
+format: setup
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	clang-format -i $(C_SOURCES)
+
+clean:
+	rm -rf build .pio

@@ -1,0 +1,209 @@
+"""report.json first; the console summary and the page are drawn from it.
+
+Sizes in bytes, times in seconds; unknown is null, never invented.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from convert.cache import atomic_write
+from convert.emit import render
+
+FILE = "report.json"
+PAGE = "report.html"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Model(_Section):
+    """The int8 model."""
+
+    name: str
+    sha256: str
+    macs: int  # multiply-accumulates of convolution and dense layers
+    parameters: int
+    tflite_bytes: int
+
+
+class Accuracy(_Section):
+    """Shares between 0 and 1; `float` before compression, `device` what the emulated firmware got right."""
+
+    metric: str | None = None
+    samples: int | None = None
+    float_: float | None = Field(None, alias="float")
+    pruned: float | None = None
+    int8: float | None = None
+    device: float | None = None
+    device_samples: int | None = None
+    sparsity: float | None = None  # share of zeros in the pruned layers' kernels
+
+
+class Memory(_Section):
+    """RAM is arena + other static data + stack reserve; flash is code + weights + test vectors."""
+
+    arena: int | None = None
+    arena_budget: int | None = None
+    static_ram: int | None = None  # .data + .bss, the arena included
+    stack: int | None = None  # deepest use, measured
+    stack_reserve: int | None = None
+    ram_budget: int | None = None
+    code: int | None = None
+    weights: int | None = None
+    vectors: int | None = None
+    flash: int | None = None
+    flash_budget: int | None = None
+
+
+class Smoke(_Section):
+    """The run in the emulator; all None where there was none."""
+
+    emulator: str | None = None
+    passed: bool | None = None
+    vectors: int | None = None
+    mismatches: int | None = None
+    instructions_per_inference: int | None = None
+    probe_fnv: str | None = None
+
+
+class Stage(_Section):
+    """A stage of the pipeline and what it took."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
+class Layer(_Section):
+    """An operator of the graph."""
+
+    index: int
+    operator: str
+    output: tuple[int, ...]
+    macs: int
+    weight_bytes: int
+    output_bytes: int
+
+
+class Failure(_Section):
+    """Why the run ended early."""
+
+    exit_code: int
+    message: str
+
+
+class Report(_Section):
+    """What report.json holds."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    board: str
+    board_name: str
+    runtime: str | None
+    environment: str | None
+    environment_reason: str | None = None
+    model: Model
+    accuracy: Accuracy = Accuracy()
+    memory: Memory = Memory()
+    smoke: Smoke = Smoke()
+    stages: tuple[Stage, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    artifacts: dict[str, str] = {}  # paths relative to the output folder
+    peers: dict[str, dict[str, int | float | str | None]] = {}
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+    def write(self, output: Path) -> None:
+        """Write report.json and the page."""
+        atomic_write(output / FILE, self.model_dump_json(by_alias=True, indent=2) + "\n")
+        atomic_write(
+            output / PAGE, render("report/report.html.j2", {"r": self, "bars": _bars(self), "percent": percent})
+        )
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with two digits; unknown is a dash."""
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def size(count: int | None) -> str:
+    """Bytes with thousands separated; unknown is a dash."""
+    return "–" if count is None else f"{count:,} B"
+
+
+class Bar(_Section):
+    """One memory as parts of a budget."""
+
+    name: str
+    budget: int
+    used: int
+    parts: tuple[tuple[str, int], ...]
+
+
+def _bars(r: Report) -> list[Bar]:
+    m = r.memory
+    bars = []
+    if m.ram_budget and m.arena is not None:
+        other = None if m.static_ram is None else m.static_ram - m.arena
+        parts = [("arena", m.arena), ("other static data", other or 0), ("stack reserve", m.stack_reserve or 0)]
+        bars.append(Bar(name="RAM", budget=m.ram_budget, used=sum(n for _, n in parts), parts=tuple(parts)))
+    if m.flash_budget and m.weights is not None:
+        parts = [("weights", m.weights), ("code", m.code or 0), ("test vectors", m.vectors or 0)]
+        bars.append(Bar(name="flash", budget=m.flash_budget, used=sum(n for _, n in parts), parts=tuple(parts)))
+    return bars
+
+
+def _memory_rows(r: Report) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for bar in _bars(r):
+        full = bar.used / bar.budget
+        style = "red" if full > 1 else "yellow" if full > 0.9 else "green"
+        parts = ", ".join(f"{name} {n:,}" for name, n in bar.parts)
+        table.add_row(
+            bar.name,
+            ProgressBar(total=bar.budget, completed=min(bar.used, bar.budget), width=24, complete_style=style),
+            Text(f"{bar.used:,} of {bar.budget:,} B"),
+            Text(parts, style="dim"),
+        )
+    return table
+
+
+def _facts(r: Report) -> RenderableType:
+    a, s = r.accuracy, r.smoke
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        "model", f"{r.model.name}: {r.model.parameters:,} parameters, {r.model.macs:,} MACs, {r.model.tflite_bytes:,} B"
+    )
+    if a.int8 is not None:
+        pruned = "" if a.pruned is None else f", pruned {percent(a.pruned)}"
+        sparsity = "" if a.sparsity is None else f", {100 * a.sparsity:.0f} % zeros"
+        table.add_row(
+            "accuracy",
+            f"float {percent(a.float_)}{pruned}, int8 {percent(a.int8)} on {a.samples:,} test samples{sparsity}",
+        )
+    if a.device is not None:
+        table.add_row("", f"on the emulated device {percent(a.device)} of its {a.device_samples} samples")
+    table.add_row("runtime", f"{r.runtime}, environment {r.environment}")
+    if s.passed is not None:
+        verdict = "every byte equal to TFLite Micro" if s.passed else f"{s.mismatches} vectors DIFFER from TFLite Micro"
+        table.add_row("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict}; probe {s.probe_fnv}")
+    if s.instructions_per_inference is not None:
+        per_mac = s.instructions_per_inference / r.model.macs if r.model.macs else None
+        ratio = "" if per_mac is None else f" ({per_mac:.2f} a MAC)"
+        table.add_row("speed", f"{s.instructions_per_inference:,} instructions an inference{ratio}")
+    return table
+
+
+def show(report: Report, output: Path, console: Console) -> None:
+    """Print the summary."""
+    lines: list[RenderableType] = [_facts(report), _memory_rows(report)]
+    lines += [Text(f"note: {note}", style="yellow") for note in report.notes]
+    console.print(Panel(Group(*lines), title=f"{report.model.name} on {report.board_name}", title_align="left"))
+    console.print(f"report: {output / FILE} and {PAGE}", soft_wrap=True, highlight=False)
