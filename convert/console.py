@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from convert.report import Stage
@@ -36,12 +37,12 @@ class Ui:
         self.stages.append(Stage(name=name, seconds=round(seconds, 2), cached=running.cached))
         took = "cached" if running.cached else f"{seconds:.1f} s"
         self.console.print(
-            f"[green]✓[/] {name:<9} [dim]{took:>8}[/]  {running.detail}", soft_wrap=True, highlight=False
+            f"[green]✓[/] {name:<9} [dim]{took:>8}[/]  {escape(running.detail)}", soft_wrap=True, highlight=False
         )
 
     def note(self, text: str) -> None:
         """A line the user should not miss."""
-        self.console.print(f"[yellow]![/] {text}", soft_wrap=True, highlight=False)
+        self.console.print(f"[yellow]![/] {escape(text)}", soft_wrap=True, highlight=False)
 
     @contextmanager
     def bar(self, description: str) -> Iterator[Callable[[int, int], None]]:

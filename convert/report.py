@@ -175,35 +175,33 @@ def _memory_rows(r: Report) -> RenderableType:
     return table
 
 
-def _facts(r: Report) -> RenderableType:
-    a, s = r.accuracy, r.smoke
-    table = Table.grid(padding=(0, 2))
-    table.add_row(
-        "model", f"{r.model.name}: {r.model.parameters:,} parameters, {r.model.macs:,} MACs, {r.model.tflite_bytes:,} B"
-    )
+def _facts(r: Report) -> list[tuple[str, str]]:
+    """What is known, a label and a sentence each."""
+    m, a, s = r.model, r.accuracy, r.smoke
+    facts = [("model", f"{m.name}: {m.parameters:,} parameters, {m.macs:,} MACs, {m.tflite_bytes:,} B")]
     if a.int8 is not None:
         pruned = "" if a.pruned is None else f", pruned {percent(a.pruned)}"
-        sparsity = "" if a.sparsity is None else f", {100 * a.sparsity:.0f} % zeros"
-        table.add_row(
-            "accuracy",
-            f"float {percent(a.float_)}{pruned}, int8 {percent(a.int8)} on {a.samples:,} test samples{sparsity}",
-        )
+        zeros = "" if a.sparsity is None else f", {100 * a.sparsity:.0f} % zeros"
+        figures = f"float {percent(a.float_)}{pruned}, int8 {percent(a.int8)} on {a.samples:,} test samples{zeros}"
+        facts.append(("accuracy", figures))
     if a.device is not None:
-        table.add_row("", f"on the emulated device {percent(a.device)} of its {a.device_samples} samples")
-    table.add_row("runtime", f"{r.runtime}, environment {r.environment}")
+        facts.append(("", f"emulated device {percent(a.device)} of the {a.device_samples} samples that it ran"))
+    facts.append(("runtime", f"{r.runtime}, environment {r.environment}"))
     if s.passed is not None:
         verdict = "every byte equal to TFLite Micro" if s.passed else f"{s.mismatches} vectors DIFFER from TFLite Micro"
-        table.add_row("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict}; probe {s.probe_fnv}")
+        facts.append(("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict}; probe {s.probe_fnv}"))
     if s.instructions_per_inference is not None:
-        per_mac = s.instructions_per_inference / r.model.macs if r.model.macs else None
-        ratio = "" if per_mac is None else f" ({per_mac:.2f} a MAC)"
-        table.add_row("speed", f"{s.instructions_per_inference:,} instructions an inference{ratio}")
-    return table
+        ratio = f" ({s.instructions_per_inference / m.macs:.2f} a MAC)" if m.macs else ""
+        facts.append(("speed", f"{s.instructions_per_inference:,} instructions an inference{ratio}"))
+    return facts
 
 
 def show(report: Report, output: Path, console: Console) -> None:
     """Print the summary."""
-    lines: list[RenderableType] = [_facts(report), _memory_rows(report)]
-    lines += [Text(f"note: {note}", style="yellow") for note in report.notes]
-    console.print(Panel(Group(*lines), title=f"{report.model.name} on {report.board_name}", title_align="left"))
-    console.print(f"report: {output / FILE} and {PAGE}", soft_wrap=True, highlight=False)
+    facts = Table.grid(padding=(0, 2))
+    for label, text in _facts(report):
+        facts.add_row(label, Text(text))
+    notes = [Text(f"note: {note}", style="yellow") for note in report.notes]
+    title = Text(f"{report.model.name} on {report.board_name}")
+    console.print(Panel(Group(facts, _memory_rows(report), *notes), title=title, title_align="left"))
+    console.print(f"report: {output / FILE} and {PAGE}", soft_wrap=True, highlight=False, markup=False)
