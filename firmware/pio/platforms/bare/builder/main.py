@@ -1,0 +1,118 @@
+"""Builds a bare-metal image: flags and linker script from the board's JSON, compilers from the PATH."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from SCons.Script import Alias, AlwaysBuild, Default, DefaultEnvironment
+
+env = DefaultEnvironment()
+project = env["TINYML_PROJECT"]
+board = env.BoardConfig()
+section = project.board["tinyml"]
+PORTS = Path(env.subst("$PROJECT_DIR")) / "firmware" / "ports"
+
+ARCHITECTURES = {
+    "armv7e-m": {
+        "prefix": "arm-none-eabi-",
+        "install": "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib",
+        "cpu": lambda fpu: [
+            f"-mcpu={board.get('build.cpu')}",
+            "-mthumb",
+            *(["-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"] if fpu else ["-mfloat-abi=soft"]),
+        ],
+        "linker_script": PORTS / "cortex_m" / "link.ld",
+    },
+}
+
+
+def fail(message):
+    """End the build with one line."""
+    sys.stderr.write(f"Error: {message}\n")
+    sys.stderr.flush()
+    env.Exit(1)
+
+
+if section["architecture"] not in ARCHITECTURES:
+    fail(f"board {project.name}: the bare platform has no {section['architecture']}; it has {', '.join(ARCHITECTURES)}")
+arch = ARCHITECTURES[section["architecture"]]
+prefix = arch["prefix"]
+missing = [tool for tool in (f"{prefix}gcc", f"{prefix}g++") if env.WhereIs(tool) is None]
+if missing:
+    fail(f"{missing[0]} is not on the PATH; on Debian or Ubuntu run: apt-get install {arch['install']}")
+
+cpu = arch["cpu"](section["fpu"])
+placement = {
+    "__flash_origin": section["flash_origin"],
+    "__flash_size": board.get("upload.maximum_size"),
+    "__ram_origin": section["ram_origin"],
+    "__ram_size": board.get("upload.maximum_ram_size"),
+}
+
+env.Replace(
+    AR=f"{prefix}ar",
+    AS=f"{prefix}as",
+    CC=f"{prefix}gcc",
+    CXX=f"{prefix}g++",
+    LINK=f"{prefix}g++",
+    OBJCOPY=f"{prefix}objcopy",
+    RANLIB=f"{prefix}ranlib",
+    SIZETOOL=f"{prefix}size",
+    ARFLAGS=["rcs"],
+    PROGSUFFIX=".elf",
+    SIZEPROGREGEXP=r"^(?:\.isr_vector|\.text|\.rodata\S*|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
+    SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit)\s+(\d+).*",
+    SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
+    SIZEPRINTCMD="$SIZETOOL -A -d $SOURCES",
+)
+env.Append(
+    ASFLAGS=cpu,
+    ASPPFLAGS=["-x", "assembler-with-cpp"],
+    CFLAGS=["-std=c99"],
+    CXXFLAGS=["-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"],
+    CCFLAGS=[*cpu, "-Os", "-ffunction-sections", "-fdata-sections", "-fno-common"],
+    CPPDEFINES=[("TINYML_CLOCK_HZ", board.get("build.f_cpu").rstrip("L"))],
+    LINKFLAGS=[
+        *cpu,
+        "--specs=nano.specs",
+        "-nostartfiles",
+        "-Wl,--gc-sections",
+        "-Wl,--build-id=none",
+        "-Wl,--no-warn-rwx-segments",
+        "-Wl,--fatal-warnings",
+        "-Wl,-Map,$BUILD_DIR/${PROGNAME}.map",
+        *(f"-Wl,--defsym={name}={value:#x}" for name, value in placement.items()),
+    ],
+    LIBS=["m"],
+)
+env.Replace(LDSCRIPT_PATH=str(arch["linker_script"]))
+
+elf = env.BuildProgram()
+# The files to flash come from an ELF file whose own post-action checks the budgets, so they exist only where it fits.
+image_bin = env.Command("$BUILD_DIR/${PROGNAME}.bin", elf, env.VerboseAction("$OBJCOPY -O binary $SOURCE $TARGET", "Writing $TARGET"))
+image_hex = env.Command("$BUILD_DIR/${PROGNAME}.hex", elf, env.VerboseAction("$OBJCOPY -O ihex $SOURCE $TARGET", "Writing $TARGET"))
+env.Depends(elf, str(arch["linker_script"]))
+AlwaysBuild(Alias("buildprog", [image_bin, image_hex]))
+
+
+def upload(target, source, env):  # noqa: ARG001
+    """Flash through a debug probe; --no-wait, so that a missing probe is an error at once."""
+    chip = board.get("debug.pyocd_target", "")
+    if not chip:
+        sys.stderr.write(
+            f"Error: {project.name} is an emulator, there is nothing to upload to; "
+            f"run: pio run -e {project.environment} -t smoke\n"
+        )
+        return 1
+    tool = shutil.which("pyocd")
+    if tool is None:
+        official = project.board["tinyml"].get("official")
+        other = f", or flash over USB with: pio run -e {official['name']} -t upload" if official else ""
+        sys.stderr.write(f"Error: uploading a bare image needs a debug probe and pyocd; run: pip install pyocd{other}\n")
+        return 1
+    return subprocess.call([tool, "flash", "--no-wait", "--target", chip, str(source[0])])
+
+
+AlwaysBuild(Alias("upload", image_hex, env.VerboseAction(upload, "Uploading $SOURCE")))
+Default([image_bin, image_hex])

@@ -1,0 +1,92 @@
+"""What a PlatformIO environment builds: its board, the generated folder, the runtime. Standard library only."""
+
+import json
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+FIRMWARE = ROOT / "firmware"
+
+
+class ProjectError(Exception):
+    """A failure with one line for the user."""
+
+
+class Project:
+    """The pieces of one environment.
+
+    board: the board's JSON; entry: its section for this environment; output: what convert/build.py wrote;
+    build: output's build.json; runtime: "compiled" or "tflm".
+    """
+
+    def __init__(self, environment, boards=None):
+        self.environment = environment
+        boards = Path(boards or ROOT / "boards")
+        self.name, self.board, self.entry = _board(environment, boards)
+        self.output = _output(self.name)
+        self.generated = self.output / "generated"
+        self.build = _build_json(self.generated, self.name)
+        self.runtime = self.build["runtimes"].get(environment)
+        if self.runtime is None:
+            raise ProjectError(
+                f"{self.generated / 'build.json'} names no runtime for environment {environment}; "
+                f"run: python convert/build.py --board {self.name}"
+            )
+
+    @property
+    def tflm_dir(self):
+        """A TFLite Micro source tree to build with, or None."""
+        folder = self.build.get("tflm_dir")
+        return Path(folder) if folder else None
+
+    def source_folders(self):
+        """(folder, whether it is the model's computation, which is optimised for speed) of everything but src_dir."""
+        folders = [
+            (self.generated / "common", False),
+            (self.generated / self.runtime, True),
+            (FIRMWARE / "runtimes" / self.runtime, True),
+            (FIRMWARE / "ports" / self.entry["port"], False),
+        ]
+        if self.runtime == "compiled":
+            folders.append((FIRMWARE / "lib" / "kernels" / "src", True))
+        if self.entry["platform"] == "bare" and self.board["tinyml"]["architecture"] == "armv7e-m":
+            folders.append((FIRMWARE / "ports" / "cortex_m", False))
+        return [(folder, fast) for folder, fast in folders if folder.is_dir()]
+
+    def include_folders(self):
+        """Folders for -I."""
+        kernels = FIRMWARE / "lib" / "kernels" / "include"
+        return [FIRMWARE / "include", kernels, *(folder for folder, _ in self.source_folders())]
+
+
+def _board(environment, boards):
+    for path in sorted(boards.glob("*.json")):
+        board = json.loads(path.read_text(encoding="utf-8"))
+        for kind in ("official", "bare"):
+            entry = board.get("tinyml", {}).get(kind)
+            if entry and entry["name"] == environment:
+                return path.stem, board, entry
+    raise ProjectError(f"no file in {boards} describes environment {environment}; see docs/adding_a_board.md")
+
+
+def _output(board):
+    given = os.environ.get("TINYML_OUTPUT")
+    if given:
+        return (ROOT / given).resolve()
+    pointer = ROOT / "build" / board / "active.json"
+    try:
+        return (ROOT / json.loads(pointer.read_text(encoding="utf-8"))["output"]).resolve()
+    except (OSError, ValueError, KeyError):
+        raise ProjectError(
+            f"nothing is generated yet for board {board}; run: python convert/build.py --board {board}"
+        ) from None
+
+
+def _build_json(generated, board):
+    path = generated / "build.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ProjectError(
+            f"{path} is missing or unreadable; run: python convert/build.py --board {board}"
+        ) from None

@@ -1,0 +1,129 @@
+"""Before every build: find what was generated, check the budgets, name the sources; after linking: check again.
+
+One script for all environments. It runs before the platform's own build script, when compilers and flags are not set
+yet, so it only names sources and flags; SCons expands them when it compiles.
+"""
+
+import sys
+from pathlib import Path
+
+Import("env")  # noqa: F821
+
+ROOT = Path(env.subst("$PROJECT_DIR")).resolve()  # noqa: F821
+sys.path[:0] = [str(ROOT), str(ROOT / "firmware" / "pio" / "scripts")]
+
+from project import Project, ProjectError  # noqa: E402
+
+from convert import budget, image  # noqa: E402
+
+# A line that convert/toolchain.py turns into exit code 3.
+BUDGET_MARK = "Error: over budget: "
+
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+
+
+def fail(env, *lines):
+    """End the build with lines for the user."""
+    for line in lines:
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+    env.Exit(1)
+
+
+def check_linked(project):
+    """An action that fails where the linked image exceeds RAM or flash; PlatformIO itself only warns of RAM."""
+
+    def check(target, source, env):  # noqa: ARG001
+        found = image.sizes(Path(str(target[0])))
+        messages = budget.after_link(
+            project.board, project.build, project.environment, found.flash, found.static_ram
+        )
+        for message in messages:
+            sys.stderr.write(f"{BUDGET_MARK}{message}\n")
+        return 1 if messages else 0
+
+    return check
+
+
+def add_sources(env, project):
+    """Name every source folder. The model's computation is compiled for speed, our C on bare metal without warnings."""
+    strict = " ".join(WARNINGS) if project.entry["platform"] == "bare" else ""
+    env.Append(
+        CPPPATH=[str(folder) for folder in project.include_folders()],
+        CCFLAGS=[
+            f"-ffile-prefix-map={project.output}=.",
+            f"-ffile-prefix-map={ROOT}=.",
+        ],
+    )
+    # The last option counts, and the platform adds its own: ours are put behind the whole command.
+    commands = {
+        name: {tool: f"{env[tool]} {options}" for tool in ("CCCOM", "CXXCOM")}
+        for name, options in (("size", strict), ("speed", f"{strict} -O3"))
+    }
+    fast_folders = [str(folder) for folder, fast in project.source_folders() if fast]
+    ours = [str(folder) for folder, _ in project.source_folders()] + [env.subst("$PROJECT_SRC_DIR")]
+
+    def options(env, node):
+        path = node.srcnode().get_abspath()
+        if not any(path.startswith(f"{folder}/") for folder in ours):
+            return node
+        kind = "speed" if any(path.startswith(f"{folder}/") for folder in fast_folders) else "size"
+        return env.Object(node, **commands[kind])
+
+    env.AddBuildMiddleware(options)
+    for folder, _ in project.source_folders():
+        name = folder.relative_to(ROOT) if ROOT in folder.parents else folder.name
+        if project.output in folder.parents:
+            name = folder.relative_to(project.output)
+        env.BuildSources(str(Path("$BUILD_DIR") / name), str(folder))
+
+
+def add_runtime_library(env, project):
+    """Let the tflm runtime prepare the environment: from a source tree on bare metal, else from lib_deps."""
+    if project.runtime != "tflm":
+        return
+    if project.entry["platform"] != "bare":
+        env.Append(CPPPATH=["$PROJECT_LIBDEPS_DIR/$PIOENV/Chirale_TensorFLowLite/src"])
+        return
+    if project.tflm_dir is None:
+        fail(
+            env,
+            f"Error: environment {project.environment} builds the tflm runtime from a TFLite Micro source tree; run: "
+            f"python convert/build.py --board {project.name} --runtime tflm --tflm-dir DIR",
+        )
+    sys.path.insert(0, str(ROOT / "firmware" / "runtimes" / "tflm"))
+    import sources
+
+    sources.configure(env, project.tflm_dir)
+
+
+def main(env):
+    """Prepare the build."""
+    env.Replace(PROGNAME="firmware")
+    if env.IsCleanTarget():
+        return
+    environment = env["PIOENV"]
+    try:
+        project = Project(environment, env.GetProjectConfig().get("platformio", "boards_dir"))
+    except ProjectError as e:
+        fail(env, f"Error: {e}")
+    messages = budget.before_build(project.board, project.build, environment)
+    if messages:
+        fail(env, *(f"{BUDGET_MARK}{message}" for message in messages))
+    env["TINYML_PROJECT"] = project
+    add_sources(env, project)
+    add_runtime_library(env, project)
+    elf = "$BUILD_DIR/${PROGNAME}.elf"
+    env.AddPostAction(elf, env.VerboseAction(check_linked(project), "Checking budgets"))
+    env.AddCustomTarget(
+        name="smoke",
+        dependencies=elf,
+        actions=[
+            f'"$PYTHONEXE" "{ROOT / "convert" / "smoke.py"}" --output "{project.output}" --environment {environment}'
+        ],
+        title="Smoke test",
+        description="Run the firmware in an emulator and compare its outputs with the golden reference",
+    )
+
+
+main(env)  # noqa: F821

@@ -1,0 +1,96 @@
+/* Start-up of a Cortex-M4 without an operating system: vector table, memory, FPU, stack paint, faults. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "port.h"
+
+extern uint32_t __data_start[], __data_end[], __data_load[], __bss_start[], __bss_end[];
+extern uint32_t __stack_bottom[], __stack_top[];
+extern void (*__init_array_start[])(void), (*__init_array_end[])(void);
+
+void Reset_Handler(void);
+void hard_fault(const uint32_t *frame);
+
+#define REGISTER(address) (*(volatile uint32_t *)(address))
+#define VTOR REGISTER(0xE000ED08u)
+#define CFSR REGISTER(0xE000ED28u)
+#define BFAR REGISTER(0xE000ED38u)
+#define CPACR REGISTER(0xE000ED88u)
+#define NVIC_ICER(n) REGISTER(0xE000E180u + 4u * (n))
+
+#define PAINT 0xA5A5A5A5u
+/* Not painted: the frames of the painting itself. */
+#define PAINT_MARGIN_WORDS 32
+
+static void print_hex32(const char *name, uint32_t value) {
+  char text[] = "0x00000000";
+  size_t length = 0;
+  while (name[length] != '\0') length++;
+  for (int i = 0; i < 8; i++) text[9 - i] = "0123456789abcdef"[(value >> (4 * i)) & 15u];
+  port_write(name, length);
+  port_write(text, sizeof text - 1);
+}
+
+/* frame: r0 to r3, r12, lr, pc and xpsr, as the core stacked them. */
+void hard_fault(const uint32_t *frame) {
+  static const char end[] = "\n";
+  print_hex32("\n#error hard fault at pc=", frame[6]);
+  print_hex32(" lr=", frame[5]);
+  print_hex32(" cfsr=", CFSR);
+  print_hex32(" bfar=", BFAR);
+  port_write(end, sizeof end - 1);
+  port_exit(1);
+  for (;;) {
+  }
+}
+
+__attribute__((naked)) static void fault_handler(void) {
+  __asm volatile(
+      "tst lr, #4      \n"
+      "ite eq          \n"
+      "mrseq r0, msp   \n"
+      "mrsne r0, psp   \n"
+      "b hard_fault    \n");
+}
+
+__attribute__((section(".isr_vector"), used)) static void (*const vectors[16])(void) = {
+    (void (*)(void))__stack_top,
+    Reset_Handler,
+    fault_handler, /* NMI */
+    fault_handler, /* hard fault; the others escalate to it unless enabled */
+    fault_handler,
+    fault_handler,
+    fault_handler,
+};
+
+__attribute__((noinline)) static void start(void) {
+  const uint32_t *from = __data_load;
+  for (uint32_t *to = __data_start; to < __data_end; to++) *to = *from++;
+  for (uint32_t *to = __bss_start; to < __bss_end; to++) *to = 0;
+  const uint32_t *end = (const uint32_t *)__builtin_frame_address(0) - PAINT_MARGIN_WORDS;
+  for (volatile uint32_t *to = __stack_bottom; to < end; to++) *to = PAINT;
+  for (void (**construct)(void) = __init_array_start; construct < __init_array_end; construct++) (*construct)();
+  port_init();
+  port_exit(app_run());
+}
+
+void Reset_Handler(void) {
+  /* A bootloader may have left interrupts on; nothing here uses them. */
+  __asm volatile("cpsid i" ::: "memory");
+  for (unsigned n = 0; n < 8; n++) NVIC_ICER(n) = 0xFFFFFFFFu;
+  VTOR = (uint32_t)vectors;
+#if defined(__ARM_FP)
+  CPACR |= 0xFu << 20; /* full access to the FPU */
+  __asm volatile("dsb\n\tisb" ::: "memory");
+#endif
+  start();
+  for (;;) {
+  }
+}
+
+int port_stack_used(size_t *bytes) {
+  const uint32_t *deepest = __stack_bottom;
+  while (deepest < __stack_top && *deepest == PAINT) deepest++;
+  *bytes = (size_t)((const char *)__stack_top - (const char *)deepest);
+  return 0;
+}
