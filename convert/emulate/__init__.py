@@ -1,13 +1,10 @@
-"""Emulators: one module each, all with `run(image, board, timeout) -> Transcript`."""
+"""Emulators: one module each, all with `run(image: Path, board: Board, timeout: float) -> Transcript`.
 
-import importlib
-import pkgutil
+`image` is the ELF file, `timeout` the most seconds of wall time. A firmware that fails or hangs is no exception: its
+transcript says so. ToolError where the emulator is missing or does not start.
+"""
+
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
-
-from convert.boards import Board
-from convert.errors import UsageError, one_of
 
 CLOSING = ("#done ", "#error ")
 
@@ -31,20 +28,3 @@ class Transcript:
 def closed(text: str) -> bool:
     """Whether a whole closing line is in the text of a console."""
     return any(line.startswith(CLOSING) for line in text.split("\n")[:-1])
-
-
-def names() -> list[str]:
-    """Names of the emulators, sorted."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__))
-
-
-def run(name: str, image: Path, board: Board, timeout: float) -> Transcript:
-    """Run the ELF file `image` in emulator `name` for at most `timeout` seconds of wall time.
-
-    A firmware that fails or hangs is no exception: see Transcript. Raises UsageError for an unknown emulator and
-    ToolError where the emulator is missing or does not start.
-    """
-    if name not in names():
-        raise UsageError(f"unknown emulator {name!r} in boards/{board.id}.json; allowed are {one_of(names())}")
-    module = importlib.import_module(f"convert.emulate.{name}")
-    return cast(Transcript, module.run(image, board, timeout))

@@ -30,7 +30,7 @@ def _command(tool: str, image: Path) -> list[str]:
 
 
 def run(image: Path, board: Board, timeout: float) -> Transcript:
-    """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate.run."""
+    """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
     tool = shutil.which(_TOOL)
     if tool is None:
         raise ToolError(

@@ -158,7 +158,7 @@ class _Machine:
 
 
 def run(image: Path, board: Board, timeout: float) -> Transcript:
-    """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate.run.
+    """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate.
 
     A fault (memory that is not there, an unknown instruction) ends the transcript with an #error line that names
     the program counter and its function.
@@ -167,7 +167,9 @@ def run(image: Path, board: Board, timeout: float) -> Transcript:
         import unicorn
         import unicorn.arm_const
     except ImportError as e:
-        raise ToolError(f"the unicorn package, which emulates {board.name}, is missing; run: pip install unicorn") from e
+        raise ToolError(
+            f"the unicorn package, which emulates {board.name}, is missing; run: pip install unicorn"
+        ) from e
     start = time.monotonic()
     machine = _Machine(unicorn, _load(image), board)
     instructions, fault = None, ""

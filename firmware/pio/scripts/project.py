@@ -87,6 +87,4 @@ def _build_json(generated, board):
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ProjectError(
-            f"{path} is missing or unreadable; run: python convert/build.py --board {board}"
-        ) from None
+        raise ProjectError(f"{path} is missing or unreadable; run: python convert/build.py --board {board}") from None

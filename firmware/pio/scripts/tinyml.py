@@ -35,9 +35,7 @@ def check_linked(project):
 
     def check(target, source, env):  # noqa: ARG001
         found = image.sizes(Path(str(target[0])))
-        messages = budget.after_link(
-            project.board, project.build, project.environment, found.flash, found.static_ram
-        )
+        messages = budget.after_link(project.board, project.build, project.environment, found.flash, found.static_ram)
         for message in messages:
             sys.stderr.write(f"{BUDGET_MARK}{message}\n")
         return 1 if messages else 0
@@ -119,7 +117,8 @@ def main(env):
         name="smoke",
         dependencies=elf,
         actions=[
-            f'"$PYTHONEXE" "{ROOT / "convert" / "smoke.py"}" --output "{project.output}" --environment {environment}'
+            f'"$PYTHONEXE" "{ROOT / "convert" / "smoke.py"}" --output "{project.output}" '
+            f'--environment {environment} --image "{elf}"'
         ],
         title="Smoke test",
         description="Run the firmware in an emulator and compare its outputs with the golden reference",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from SCons.Script import Alias, AlwaysBuild, Default, DefaultEnvironment
 
+from convert import compilers
+
 env = DefaultEnvironment()
 project = env["TINYML_PROJECT"]
 board = env.BoardConfig()
@@ -15,8 +17,6 @@ PORTS = Path(env.subst("$PROJECT_DIR")) / "firmware" / "ports"
 
 ARCHITECTURES = {
     "armv7e-m": {
-        "prefix": "arm-none-eabi-",
-        "install": "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib",
         "cpu": lambda fpu: [
             f"-mcpu={board.get('build.cpu')}",
             "-mthumb",
@@ -34,14 +34,11 @@ def fail(message):
     env.Exit(1)
 
 
-if section["architecture"] not in ARCHITECTURES:
-    fail(f"board {project.name}: the bare platform has no {section['architecture']}; it has {', '.join(ARCHITECTURES)}")
+lacking = compilers.missing(section["architecture"])
+if lacking:
+    fail(lacking)
 arch = ARCHITECTURES[section["architecture"]]
-prefix = arch["prefix"]
-missing = [tool for tool in (f"{prefix}gcc", f"{prefix}g++") if env.WhereIs(tool) is None]
-if missing:
-    fail(f"{missing[0]} is not on the PATH; on Debian or Ubuntu run: apt-get install {arch['install']}")
-
+prefix = compilers.COMPILERS[section["architecture"]].prefix
 cpu = arch["cpu"](section["fpu"])
 placement = {
     "__flash_origin": section["flash_origin"],
@@ -90,8 +87,14 @@ env.Replace(LDSCRIPT_PATH=str(arch["linker_script"]))
 
 elf = env.BuildProgram()
 # The files to flash come from an ELF file whose own post-action checks the budgets, so they exist only where it fits.
-image_bin = env.Command("$BUILD_DIR/${PROGNAME}.bin", elf, env.VerboseAction("$OBJCOPY -O binary $SOURCE $TARGET", "Writing $TARGET"))
-image_hex = env.Command("$BUILD_DIR/${PROGNAME}.hex", elf, env.VerboseAction("$OBJCOPY -O ihex $SOURCE $TARGET", "Writing $TARGET"))
+image_bin, image_hex = (
+    env.Command(
+        f"$BUILD_DIR/${{PROGNAME}}.{suffix}",
+        elf,
+        env.VerboseAction(f"$OBJCOPY -O {form} $SOURCE $TARGET", "Writing $TARGET"),
+    )
+    for suffix, form in (("bin", "binary"), ("hex", "ihex"))
+)
 env.Depends(elf, str(arch["linker_script"]))
 AlwaysBuild(Alias("buildprog", [image_bin, image_hex]))
 
@@ -109,7 +112,9 @@ def upload(target, source, env):  # noqa: ARG001
     if tool is None:
         official = project.board["tinyml"].get("official")
         other = f", or flash over USB with: pio run -e {official['name']} -t upload" if official else ""
-        sys.stderr.write(f"Error: uploading a bare image needs a debug probe and pyocd; run: pip install pyocd{other}\n")
+        sys.stderr.write(
+            f"Error: uploading a bare image needs a debug probe and pyocd; run: pip install pyocd{other}\n"
+        )
         return 1
     return subprocess.call([tool, "flash", "--no-wait", "--target", chip, str(source[0])])
 
