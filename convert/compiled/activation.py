@@ -1,0 +1,145 @@
+"""Functions of one int8 value, as tables made at build time, and SOFTMAX: LOGISTIC, RELU, RELU6, SOFTMAX."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from convert.compiled import fixed_point
+from convert.compiled.layer import (
+    Array,
+    Constant,
+    Layer,
+    Lower,
+    Value,
+    describe,
+    make,
+    output,
+    per_tensor,
+    refuse,
+    require_type,
+    tensor,
+)
+from convert.graph import Graph, Operator, Quantization
+
+_INT8 = range(-128, 128)
+_MAX_SOFTMAX_DEPTH = 4095
+
+
+def table_of(function: Callable[[int], int], values: range) -> Array:
+    """A byte a value in the order of the values taken as unsigned bytes: uint8 (256,)."""
+    table = np.zeros(256, np.uint8)
+    for x in values:
+        table[x & 255] = function(x) & 255
+    return table
+
+
+def table_layer(graph: Graph, op: Operator, table: Array) -> Layer:
+    """An operator as a table of its 256 results."""
+    params: dict[str, Value] = {
+        "elements": tensor(graph, op, 0).elements,
+        "table": Constant("table", table, "indexed by the input as an unsigned byte"),
+    }
+    return make(graph, op, "kernels_table_8", "kernels_table_params", params)
+
+
+def _ends(graph: Graph, op: Operator) -> tuple[Quantization, Quantization]:
+    """Quantisations of an int8 input and an int8 output of the same size."""
+    x, out = tensor(graph, op, 0), output(graph, op)
+    require_type(op, x, "int8")
+    require_type(op, out, "int8")
+    if x.elements != out.elements:
+        raise refuse(op, f"{describe(x)} and {describe(out)} differ in size", "convert the model again")
+    return per_tensor(op, x), per_tensor(op, out)
+
+
+def logistic_table(scale: float, zero_point: int) -> Array:
+    """LOGISTIC of every int8 input, with an output of scale 1/256 and zero point -128: uint8 (256,)."""
+    fraction, shift = fixed_point.quantize_multiplier(scale * (1 << 27))
+    radius = fixed_point.input_radius(4, shift)
+
+    def value(q: int) -> int:
+        x = q - zero_point
+        if abs(x) >= radius:
+            return 127 if x >= radius and x > -radius else -128
+        y = fixed_point.logistic(fixed_point.multiply(x, fraction, shift), 4)
+        return min(fixed_point.rounding_shift(y, 23) - 128, 127)
+
+    return table_of(value, _INT8)
+
+
+def logistic(graph: Graph, op: Operator) -> Layer:
+    """LOGISTIC."""
+    qx, qout = _ends(graph, op)
+    if qout.zero_point != -128:
+        raise refuse(
+            op, f"{describe(output(graph, op))} has zero point {qout.zero_point}, not -128", "convert the model again"
+        )
+    return table_layer(graph, op, logistic_table(qx.scale, qx.zero_point))
+
+
+def relu(graph: Graph, op: Operator) -> Layer:
+    """RELU, with a rescaling where input and output are quantised differently."""
+    qx, qout = _ends(graph, op)
+    multiplier, shift = fixed_point.quantize_multiplier(float(np.float32(qx.scale) / np.float32(qout.scale)))
+    low = max(-128, qout.zero_point)
+
+    def value(q: int) -> int:
+        y = qout.zero_point + fixed_point.multiply(q - qx.zero_point, multiplier, shift)
+        return min(max(y, low), 127)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
+def relu6(graph: Graph, op: Operator) -> Layer:
+    """RELU6 within the input's quantisation, which TFLite Micro takes for the output's too."""
+    qx, _ = _ends(graph, op)
+    six = max(-128, min(127, fixed_point.quantize(6.0, qx.scale, qx.zero_point)))
+
+    def value(q: int) -> int:
+        return six if q > six else max(q, qx.zero_point)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
+def softmax_table(beta: float, scale: float) -> Array:
+    """exp(-beta * scale * d) as Q0.31 for d = 0, 1, ... up to the last that counts: int32 (1 to 256,)."""
+    real = min(beta * scale * (1 << 26), float(fixed_point.INT32_MAX))
+    multiplier, shift = fixed_point.quantize_multiplier(real)
+    farthest = fixed_point.input_radius(5, shift)
+    count = min(farthest, 255) + 1
+    table = [
+        fixed_point.exp_of_negative(fixed_point.high_mul(fixed_point.wrap32(-d << shift), multiplier), 5)
+        for d in range(count)
+    ]
+    while len(table) > 1 and table[-1] == 0:
+        table.pop()
+    return np.array(table, np.int32)
+
+
+def softmax(graph: Graph, op: Operator) -> Layer:
+    """SOFTMAX over the last dimension, with a table of exponentials by distance from the row's maximum."""
+    qx, qout = _ends(graph, op)
+    x = tensor(graph, op, 0)
+    if qout.zero_point != -128 or qout.scale != 1 / 256:
+        raise refuse(
+            op,
+            f"{describe(output(graph, op))} has scale {qout.scale:g} and zero point {qout.zero_point}, not 1/256, -128",
+            "convert the model again",
+        )
+    beta = float(np.float32(op.options.get("beta", 1.0)))
+    if beta * qx.scale * (1 << 26) <= 1:
+        raise refuse(op, f"beta {beta:g} with input scale {qx.scale:g} is too small", "scale the logits")
+    depth = x.shape[-1] if x.shape else 1
+    if not 0 < depth <= _MAX_SOFTMAX_DEPTH:
+        raise refuse(op, f"it runs over {depth} elements", f"at most {_MAX_SOFTMAX_DEPTH} are supported")
+    table = softmax_table(beta, qx.scale)
+    params: dict[str, Value] = {
+        "rows": x.elements // depth,
+        "depth": depth,
+        "exponentials_count": len(table),
+        "exponentials": Constant("exponentials", table, "indexed by the distance from the maximum"),
+    }
+    return make(graph, op, "kernels_softmax_s8", "kernels_softmax_params", params)
+
+
+OPERATORS: dict[str, Lower] = {"LOGISTIC": logistic, "RELU": relu, "RELU6": relu6, "SOFTMAX": softmax}

@@ -1,0 +1,199 @@
+"""A compiled model: its layers, its arena and its C source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from convert import emit
+from convert.compiled import lowering, memory
+from convert.compiled.layer import Array, Constant, Layer, Value, describe
+from convert.errors import UsageError
+from convert.graph import Graph
+
+_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"}
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """An operator of the compiled model, for a report; sizes in bytes."""
+
+    op: int
+    name: str
+    kernel: str | None  # None: no code, the output is the input's memory
+    macs: int
+    weight_bytes: int  # constants that this layer reads; one that two layers share counts for both
+    output_bytes: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class _Array:
+    """A constant as it stands in the source."""
+
+    name: str
+    c_type: str
+    values: Array
+    comment: str
+    aligned: bool
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model as a list of kernel calls with a static memory plan."""
+
+    graph: Graph
+    lowered: tuple[Layer, ...]
+    plan: memory.ModelPlan
+
+    @property
+    def arena_bytes(self) -> int:
+        """The arena: activations and scratch, aligned to 16 bytes."""
+        return self.plan.arena_bytes
+
+    @property
+    def lower_bound(self) -> int:
+        """The largest live set in bytes: no plan without overlap has a smaller arena."""
+        return self.plan.lower_bound
+
+    @property
+    def weight_bytes(self) -> int:
+        """Constants in flash (weights, biases, multipliers, tables), each counted once, without alignment gaps."""
+        return sum(a.values.nbytes for a in self._arrays.values())
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """What each operator became, in execution order."""
+        return tuple(
+            LayerInfo(
+                layer.op.index,
+                layer.op.name,
+                layer.kernel,
+                layer.macs,
+                layer.weight_bytes + sum(t.nbytes for t in self._constant_inputs(layer)),
+                sum(self.graph.tensors[i].nbytes for i in layer.outputs),
+                layer.scratch_bytes,
+            )
+            for layer in self.lowered
+        )
+
+    def _constant_inputs(self, layer: Layer) -> list[Any]:
+        return [self.graph.tensors[i] for i in layer.inputs if self.graph.tensors[i].data is not None]
+
+    @cached_property
+    def _arrays(self) -> dict[tuple[str, bytes], _Array]:
+        """Distinct constants by type and content, in order of first use."""
+        arrays: dict[tuple[str, bytes], _Array] = {}
+
+        def keep(constant: Constant, owner: str) -> None:
+            key = _key(constant.values)
+            if key not in arrays:
+                # Only weights are read in wide words; aligning the rest would waste flash.
+                aligned = constant.role == "weights"
+                name = f"{owner}_{constant.role}"
+                arrays[key] = _Array(
+                    name, _C_TYPES[constant.values.dtype.name], constant.values, constant.layout, aligned
+                )
+
+        for layer in self.lowered:
+            for constant in layer.constants:
+                keep(constant, f"layer{layer.op.index}")
+            for t in self._constant_inputs(layer):
+                keep(Constant("values", t.data, "C order"), f"tensor{t.index}")
+        return arrays
+
+    def _pointer(self, values: Array) -> str:
+        return self._arrays[_key(values)].name
+
+    def _argument(self, tensor: int) -> str:
+        data = self.graph.tensors[tensor].data
+        return f"at(arena, {self.plan.tensors[tensor]})" if data is None else self._pointer(data)
+
+    def _fields(self, params: Mapping[str, Value], prefix: str = "") -> list[tuple[str, str]]:
+        """Parameters as designators and C expressions."""
+        fields: list[tuple[str, str]] = []
+        for name, value in params.items():
+            path = f"{prefix}.{name}"
+            if isinstance(value, Mapping):
+                fields.extend(self._fields(value, path))
+            elif isinstance(value, Constant):
+                fields.append((path, self._pointer(value.values)))
+            elif isinstance(value, tuple):
+                fields.append((path, "{" + ", ".join(str(v) for v in value) + "}"))
+            elif isinstance(value, float):
+                fields.append((path, emit.c_array(np.array([value], np.float32)).strip()))
+            else:
+                fields.append((path, str(value)))
+        return fields
+
+    def _call(self, layer: Layer) -> str | None:
+        """The kernel call's arguments after the parameters."""
+        if layer.kernel is None:
+            return None
+        scratch = self.plan.scratch[layer.op.index]
+        arguments = [self._argument(i) for i in layer.inputs]
+        arguments += [] if scratch is None else [f"at(arena, {scratch})"]
+        arguments += [self._argument(i) for i in layer.outputs]
+        return ", ".join(arguments)
+
+    def _slot(self, tensor: int) -> dict[str, object]:
+        t = self.graph.tensors[tensor]
+        return {"offset": self.plan.tensors[tensor], "bytes": t.nbytes, "text": f"{t.dtype.name}{list(t.shape)}"}
+
+    def render(self) -> dict[str, str]:
+        """The C source by file name; the same model gives the same bytes."""
+        tensors = self.graph.tensors
+        context = {
+            "sha256": self.graph.sha256,
+            "generator": _version(),
+            "arena_bytes": self.arena_bytes,
+            "lower_bound": self.lower_bound,
+            "weight_bytes": self.weight_bytes,
+            "macs": self.graph.macs,
+            "alignment": memory.ALIGNMENT,
+            "inputs": [self._slot(i) for i in self.graph.inputs],
+            "outputs": [self._slot(i) for i in self.graph.outputs],
+            "arrays": list(self._arrays.values()),
+            "layers": [
+                {
+                    "index": layer.op.index,
+                    "name": layer.op.name,
+                    "kernel": layer.kernel,
+                    "params_type": layer.params_type,
+                    "fields": self._fields(layer.params),
+                    "arguments": self._call(layer),
+                    "outputs": [
+                        {"tensor": i, "pointer": self._argument(i), "bytes": tensors[i].nbytes} for i in layer.outputs
+                    ],
+                }
+                for layer in self.lowered
+            ],
+        }
+        names = ("compiled_model.c", "compiled_model.h")
+        return {name: emit.render(f"compiled/{name}.j2", context) for name in names}
+
+
+def _key(values: Array) -> tuple[str, bytes]:
+    return values.dtype.name, values.tobytes()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("tinyml-pipeline")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "source"
+
+
+def compile_model(graph: Graph) -> CompiledModel:
+    """Compile a graph for the compiled runtime.
+
+    Raises UsageError for an operator, type or parameter that it does not support, naming it and what is supported.
+    """
+    layers = lowering.lower(graph)
+    for i in graph.outputs:
+        if graph.tensors[i].data is not None:
+            raise UsageError(f"output {describe(graph.tensors[i])} is constant; remove it from the model's outputs")
+    return CompiledModel(graph, layers, memory.plan(graph, layers))

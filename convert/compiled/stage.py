@@ -1,0 +1,125 @@
+"""From an accumulator to an int8 output: multipliers, activations, biases."""
+
+import numpy as np
+
+from convert.compiled import fixed_point
+from convert.compiled.layer import (
+    Array,
+    Constant,
+    Value,
+    constant,
+    describe,
+    optional,
+    output,
+    per_tensor,
+    refuse,
+    tensor,
+)
+from convert.graph import Graph, Operator, Tensor
+
+# ActivationFunctionType of the TFLite schema: the real range to which the output is clamped.
+_RANGES: dict[int, tuple[float | None, float | None]] = {
+    0: (None, None),  # NONE
+    1: (0.0, None),  # RELU
+    2: (-1.0, 1.0),  # RELU_N1_TO_1
+    3: (0.0, 6.0),  # RELU6
+}
+_MAX_DEPTH = 1 << 17
+
+
+def activation_range(op: Operator, out: Tensor) -> tuple[int, int]:
+    """Smallest and largest int8 output of the operator's fused activation."""
+    kind = int(op.options.get("fusedActivationFunction", 0))
+    if kind not in _RANGES:
+        raise refuse(op, f"fused activation number {kind} is not supported", "use none, ReLU, ReLU6 or ReLU-1-to-1")
+    q = per_tensor(op, out)
+    low, high = (None if r is None else fixed_point.quantize(r, q.scale, q.zero_point) for r in _RANGES[kind])
+    minimum = max(-128, -128 if low is None else low)
+    maximum = min(127, 127 if high is None else high)
+    if minimum > maximum:
+        raise refuse(
+            op,
+            f"the fused activation leaves no value of {describe(out)} (scale {q.scale:g}, zero point {q.zero_point})",
+            "convert the model again with representative data",
+        )
+    return minimum, maximum
+
+
+def multipliers(op: Operator, reals: list[float]) -> tuple[Array, Array]:
+    """Multipliers (int32) and shifts (int8) of real factors.
+
+    Raises UsageError for a factor of 2^30 or more, which no real model has.
+    """
+    pairs = [fixed_point.quantize_multiplier(r) for r in reals]
+    if any(shift > 30 for _, shift in pairs):
+        raise refuse(
+            op, f"rescaling by {max(reals):g} is out of range", "convert the model again: its scales are damaged"
+        )
+    return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int8)
+
+
+def output_stage(graph: Graph, op: Operator, weights: Array, axis: int, *, per_tensor_float: bool) -> dict[str, Value]:
+    """The kernels' `kernels_output_stage` of a convolution or dense layer.
+
+    `weights` is (channels, depth); `axis` is the channels' axis in the weights' tensor. The bias absorbs the input's
+    zero point. `per_tensor_float`: with one scale for all channels, the product of input and weight scale is taken in
+    float32 (as FULLY_CONNECTED does), otherwise in double precision.
+
+    Raises UsageError for quantisations, biases or depths that are not supported.
+    """
+    x, w, out = tensor(graph, op, 0), tensor(graph, op, 1), output(graph, op)
+    scales = _weight_scales(op, w, axis, len(weights))
+    if weights.shape[1] >= _MAX_DEPTH:
+        raise refuse(op, f"{weights.shape[1]} products an output may overflow 32 bits", f"use fewer than {_MAX_DEPTH}")
+    qx, qout = per_tensor(op, x), per_tensor(op, out)
+    if len(scales) == 1 and per_tensor_float:
+        reals = [float(np.float32(qx.scale) * np.float32(scales[0])) / qout.scale]
+    else:
+        reals = [qx.scale * float(s) / qout.scale for s in scales]
+    multiplier, shift = multipliers(op, reals)
+    minimum, maximum = activation_range(op, out)
+    return {
+        "bias": Constant(
+            "bias", _folded_bias(graph, op, weights, qx.zero_point), "[output channel], input zero point folded in"
+        ),
+        "multiplier": Constant("multiplier", multiplier, "[output channel]"),
+        "shift": Constant("shift", shift, "[output channel]"),
+        "channel_step": 0 if len(scales) == 1 else 1,
+        "zero_point": qout.zero_point,
+        "minimum": minimum,
+        "maximum": maximum,
+    }
+
+
+def _weight_scales(op: Operator, w: Tensor, axis: int, channels: int) -> Array:
+    q = w.quantization
+    if q is None or not (q.scales > 0).all():
+        raise refuse(op, f"{describe(w)} has no valid scale", "convert the model to full-integer int8")
+    if np.any(q.zero_points):
+        raise refuse(
+            op,
+            f"{describe(w)} has zero point {q.zero_points[np.flatnonzero(q.zero_points)[0]]} where weights have 0",
+            "convert the model again: int8 weights are symmetric",
+        )
+    if len(q.scales) > 1 and (q.axis != axis or len(q.scales) != channels):
+        raise refuse(
+            op,
+            f"{describe(w)} has {len(q.scales)} scales along axis {q.axis}, not {channels} along axis {axis}, or 1",
+            "convert the model again",
+        )
+    return q.scales
+
+
+def _folded_bias(graph: Graph, op: Operator, weights: Array, zero_point: int) -> Array:
+    bias = optional(graph, op, 2)
+    values = np.zeros(len(weights), np.int64)
+    if bias is not None:
+        if bias.dtype != np.int32 or bias.elements != len(weights):
+            raise refuse(
+                op,
+                f"bias {describe(bias)} is not INT32 with {len(weights)} elements",
+                "convert the model to full-integer int8",
+            )
+        values = constant(op, bias).reshape(-1).astype(np.int64)
+    folded = values - zero_point * weights.astype(np.int64).sum(axis=1)
+    return np.array([fixed_point.wrap32(int(v)) for v in folded], np.int32)

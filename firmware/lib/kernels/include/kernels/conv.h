@@ -1,0 +1,33 @@
+/* int8 two-dimensional convolution, grouped or not. */
+#ifndef KERNELS_CONV_H
+#define KERNELS_CONV_H
+
+#include <stdint.h>
+
+#include "kernels/output_stage.h"
+#include "kernels/window.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  kernels_window window;
+  int32_t input_channels;
+  int32_t output_channels;
+  int32_t groups;           /* divides both numbers of channels; 1: an ordinary convolution */
+  int32_t input_zero_point; /* what padding reads */
+  const int8_t *weights;    /* OHWI: [output_channels][height][width][input_channels / groups] */
+  kernels_output_stage stage;
+} kernels_conv_params;
+
+/* input: NHWC [batches][input_height][input_width][input_channels]; output: NHWC; scratch: two windows, that is
+ * 2 * height * width * input_channels / groups bytes. None may overlap another. A window holds fewer than 2^17
+ * elements. Any alignment. */
+void kernels_conv_s8(const kernels_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,44 @@
+/* Fixed-point arithmetic of quantised inference: gemmlowp's double rounding, as TFLite Micro uses it.
+ *
+ * Right shifts of negative integers must be arithmetic and conversions to narrower signed integers must wrap, as they
+ * do with every compiler this library is built with (gcc, clang). */
+#ifndef KERNELS_FIXED_POINT_H
+#define KERNELS_FIXED_POINT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* a + b modulo 2^32. Biases of channels with tiny scales reach the ends of int32. */
+static inline int32_t fixed_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+
+/* High half of 2*a*b, rounded to nearest, ties towards +infinity; a and b must not both be INT32_MIN. */
+static inline int32_t fixed_high_mul(int32_t a, int32_t b) {
+  return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+
+/* x / 2^exponent, rounded to nearest, ties away from zero; exponent 0 to 31. */
+static inline int32_t fixed_rounding_shift(int32_t x, unsigned exponent) {
+  const uint32_t mask = ((uint32_t)1 << exponent) - 1u;
+  const uint32_t rest = (uint32_t)x & mask;
+  const uint32_t threshold = (mask >> 1) + (x < 0 ? 1u : 0u);
+  return (x >> exponent) + (rest > threshold ? 1 : 0);
+}
+
+/* x * multiplier * 2^(shift - 31), rounded twice; multiplier in [0, 2^31), shift -31 to 30. x * 2^shift wraps. */
+static inline int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift) {
+  if (shift > 0) {
+    return fixed_high_mul((int32_t)((uint32_t)x << (unsigned)shift), multiplier);
+  }
+  return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
+}
+
+static inline int32_t fixed_clamp(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,16 @@
+/* All kernels: int8 neural network operators in portable C99, without allocation and without floating point except
+ * where the data itself is float32. The arithmetic is TFLite Micro's, bit for bit. Tensors are C order; images NHWC. */
+#ifndef KERNELS_KERNELS_H
+#define KERNELS_KERNELS_H
+
+#include "kernels/add.h"
+#include "kernels/conv.h"
+#include "kernels/depthwise.h"
+#include "kernels/elementwise.h"
+#include "kernels/matmul.h"
+#include "kernels/mean.h"
+#include "kernels/pad.h"
+#include "kernels/pool.h"
+#include "kernels/softmax.h"
+
+#endif

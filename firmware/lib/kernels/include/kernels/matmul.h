@@ -1,0 +1,39 @@
+/* int8 matrix product with requantisation: dense layers and 1x1 convolutions. */
+#ifndef KERNELS_MATMUL_H
+#define KERNELS_MATMUL_H
+
+#include <stdint.h>
+
+#include "kernels/output_stage.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  int32_t rows;          /* of input and output: batch, or pixels of a 1x1 convolution */
+  int32_t depth;         /* elements of an input row, below 2^17 */
+  int32_t channels;      /* elements of an output row */
+  const int8_t *weights; /* [channels][depth] */
+  kernels_output_stage stage;
+} kernels_matmul_params;
+
+/* output[r][c] = stage(sum over d of input[r][d] * weights[c][d]).
+ * input: [rows][depth]; output: [rows][channels]; they must not overlap. Any alignment. */
+void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input, int8_t *output);
+
+/* The same for two rows that lie anywhere, and `channels` channels from `first` on; out0 and out1 receive
+ * out[0..channels). row1 and out1 may equal row0 and out0 where there is only one row; the work is then done twice. */
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const int8_t *weights,
+                         const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
+                         int8_t *out1);
+
+/* The same for one row. */
+void kernels_one_row_s8(const int8_t *row, int32_t depth, const int8_t *weights, const kernels_output_stage *stage,
+                        int32_t first, int32_t channels, int8_t *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

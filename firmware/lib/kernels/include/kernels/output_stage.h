@@ -1,0 +1,37 @@
+/* What happens to an int32 accumulator of a convolution or dense layer before it becomes an int8 output. */
+#ifndef KERNELS_OUTPUT_STAGE_H
+#define KERNELS_OUTPUT_STAGE_H
+
+#include <stdint.h>
+
+#include "kernels/fixed_point.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Arrays have one entry an output channel. With channel_step 0, multiplier and shift have a single entry that serves
+ * all channels. The bias already holds -(input zero point) * (sum of the channel's weights), so that kernels multiply
+ * raw int8 inputs; a window that reaches beyond the input therefore reads the input's zero point there. */
+typedef struct {
+  const int32_t *bias;
+  const int32_t *multiplier; /* in [0, 2^31) */
+  const int8_t *shift;       /* -31 to 30; negative is to the right */
+  int32_t channel_step;      /* 1: per channel, 0: per tensor */
+  int32_t zero_point;        /* of the output */
+  int32_t minimum;           /* of the fused activation, within -128..127 */
+  int32_t maximum;
+} kernels_output_stage;
+
+/* The int8 output for accumulator `sum` of channel `channel`. */
+static inline int8_t kernels_output(const kernels_output_stage *stage, int32_t channel, int32_t sum) {
+  const int32_t i = channel * stage->channel_step;
+  const int32_t x = fixed_multiply(fixed_add(sum, stage->bias[channel]), stage->multiplier[i], stage->shift[i]);
+  return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,30 @@
+/* int8 average and maximum pooling. */
+#ifndef KERNELS_POOL_H
+#define KERNELS_POOL_H
+
+#include <stdint.h>
+
+#include "kernels/window.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  kernels_window window; /* dilations are 1; every window holds at least one element of the input */
+  int32_t channels;
+  int32_t minimum; /* of the fused activation, within -128..127 */
+  int32_t maximum;
+} kernels_pool_params;
+
+/* input: NHWC [batches][input_height][input_width][channels]; output: NHWC. They must not overlap. The average counts
+ * only elements of the input and is rounded to nearest, ties away from zero. A window holds fewer than 2^23 elements.
+ */
+void kernels_average_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output);
+void kernels_max_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

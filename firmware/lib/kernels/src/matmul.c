@@ -1,0 +1,74 @@
+#include "kernels/matmul.h"
+
+/* Two rows by two channels: four products a pair of loads, and still few enough registers for a Cortex-M. */
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const int8_t *weights,
+                         const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
+                         int8_t *out1) {
+  const int8_t *w0 = weights + first * depth;
+  int32_t c = 0;
+  for (; c + 1 < channels; c += 2) {
+    const int8_t *w1 = w0 + depth;
+    int32_t s00 = 0, s01 = 0, s10 = 0, s11 = 0;
+    for (int32_t d = 0; d < depth; d++) {
+      const int32_t a0 = row0[d], a1 = row1[d];
+      const int32_t b0 = w0[d], b1 = w1[d];
+      s00 += a0 * b0;
+      s01 += a0 * b1;
+      s10 += a1 * b0;
+      s11 += a1 * b1;
+    }
+    out0[c] = kernels_output(stage, first + c, s00);
+    out0[c + 1] = kernels_output(stage, first + c + 1, s01);
+    out1[c] = kernels_output(stage, first + c, s10);
+    out1[c + 1] = kernels_output(stage, first + c + 1, s11);
+    w0 = w1 + depth;
+  }
+  if (c < channels) {
+    int32_t s0 = 0, s1 = 0;
+    for (int32_t d = 0; d < depth; d++) {
+      s0 += row0[d] * w0[d];
+      s1 += row1[d] * w0[d];
+    }
+    out0[c] = kernels_output(stage, first + c, s0);
+    out1[c] = kernels_output(stage, first + c, s1);
+  }
+}
+
+void kernels_one_row_s8(const int8_t *row, int32_t depth, const int8_t *weights, const kernels_output_stage *stage,
+                        int32_t first, int32_t channels, int8_t *out) {
+  const int8_t *w0 = weights + first * depth;
+  int32_t c = 0;
+  for (; c + 1 < channels; c += 2) {
+    const int8_t *w1 = w0 + depth;
+    int32_t s0 = 0, s1 = 0;
+    for (int32_t d = 0; d < depth; d++) {
+      s0 += row[d] * w0[d];
+      s1 += row[d] * w1[d];
+    }
+    out[c] = kernels_output(stage, first + c, s0);
+    out[c + 1] = kernels_output(stage, first + c + 1, s1);
+    w0 = w1 + depth;
+  }
+  if (c < channels) {
+    int32_t s0 = 0;
+    for (int32_t d = 0; d < depth; d++) {
+      s0 += row[d] * w0[d];
+    }
+    out[c] = kernels_output(stage, first + c, s0);
+  }
+}
+
+void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input, int8_t *output) {
+  const int32_t depth = params->depth;
+  const int32_t channels = params->channels;
+  int32_t rows = params->rows;
+  for (; rows >= 2; rows -= 2) {
+    kernels_two_rows_s8(input, input + depth, depth, params->weights, &params->stage, 0, channels, output,
+                        output + channels);
+    input += 2 * depth;
+    output += 2 * channels;
+  }
+  if (rows != 0) {
+    kernels_one_row_s8(input, depth, params->weights, &params->stage, 0, channels, output);
+  }
+}
