@@ -1,0 +1,156 @@
+/* TFLite Micro behind inference.h: a model in flash, an interpreter, an arena of fixed size.
+ *
+ * Works with TFLite Micro as upstream publishes it and with its Arduino library Chirale_TensorFlowLite 2.0.0; C++14
+ * (Arduino's) or later. Every failure of the interpreter becomes one line in inference_message(). */
+#include "inference.h"
+
+#include <cstdarg>
+#include <cstdint>
+#include <new>
+
+#include "model_arena.h"
+#include "model_data.h"
+#include "model_ops.h"
+#include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+#include "tflm_log.h"
+#include "tflm_trap.h"
+
+namespace {
+
+// The interpreter's fixed structures alone need this; below it the library writes through a null pointer.
+constexpr size_t kLeastArena = 1024;
+static_assert(kTflmArenaBytes >= kLeastArena, "the arena in model_arena.h is below 1,024 bytes: generate it again");
+
+alignas(16) uint8_t arena[kTflmArenaBytes];
+alignas(ModelOpResolver) uint8_t resolver_memory[sizeof(ModelOpResolver)];
+alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::MicroInterpreter)];
+
+// Set once AllocateTensors() has succeeded.
+tflite::MicroInterpreter *interpreter = nullptr;
+
+char message[360];
+
+int Fail(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  tflm_log::Format(message, sizeof message, format, args);
+  va_end(args);
+  return 1;
+}
+
+const char *Logged() {
+  const char *text = tflm_log::Text();
+  return text[0] != '\0' ? text : "the library gave no reason";
+}
+
+int CheckTypes(tflite::MicroInterpreter &made) {
+  for (unsigned i = 0; i < kTflmInputs; ++i) {
+    if (made.input(i) == nullptr || made.input(i)->type != kTflmInputTypes[i]) {
+      return Fail("input %u is of type %s where the generated code expects %s; generate the project again", i,
+                  made.input(i) == nullptr ? "none" : TfLiteTypeGetName(made.input(i)->type),
+                  TfLiteTypeGetName(kTflmInputTypes[i]));
+    }
+  }
+  for (unsigned i = 0; i < kTflmOutputs; ++i) {
+    if (made.output(i) == nullptr || made.output(i)->type != kTflmOutputTypes[i]) {
+      return Fail("output %u is of type %s where the generated code expects %s; generate the project again", i,
+                  made.output(i) == nullptr ? "none" : TfLiteTypeGetName(made.output(i)->type),
+                  TfLiteTypeGetName(kTflmOutputTypes[i]));
+    }
+  }
+  return 0;
+}
+
+int Prepare() {
+  const tflite::Model *model = tflite::GetModel(kTflmModel);
+  if (model->version() != TFLITE_SCHEMA_VERSION) {
+    return Fail("the model has schema version %u and this TFLite Micro reads %u; convert the model again",
+                static_cast<unsigned>(model->version()), static_cast<unsigned>(TFLITE_SCHEMA_VERSION));
+  }
+  ModelOpResolver *resolver = new (resolver_memory) ModelOpResolver();
+  const char *refused = AddModelOps(*resolver);
+  if (refused != nullptr) {
+    return Fail("operator %s cannot be registered: %s", refused, Logged());
+  }
+  tflite::MicroInterpreter *made =
+      new (interpreter_memory) tflite::MicroInterpreter(model, *resolver, arena, sizeof arena);
+  if (made->AllocateTensors() != kTfLiteOk) {
+    return Fail("AllocateTensors failed with an arena of %u bytes: %s", static_cast<unsigned>(sizeof arena), Logged());
+  }
+  if (made->inputs_size() != kTflmInputs || made->outputs_size() != kTflmOutputs) {
+    return Fail("the model has %u inputs and %u outputs where the generated code expects %u and %u",
+                static_cast<unsigned>(made->inputs_size()), static_cast<unsigned>(made->outputs_size()), kTflmInputs,
+                kTflmOutputs);
+  }
+  if (CheckTypes(*made) != 0) {
+    return 1;
+  }
+  interpreter = made;
+  return 0;
+}
+
+int Invoke() {
+  const TfLiteStatus status = interpreter->Invoke();
+  if (status != kTfLiteOk) {
+    return Fail("Invoke failed with status %d: %s", static_cast<int>(status), Logged());
+  }
+  return 0;
+}
+
+// Runs a step of the interpreter; an abort inside the library comes back here.
+int Guarded(int (*step)(), const char *name) {
+  message[0] = '\0';
+  tflm_log::Clear();
+  if (setjmp(tflm_trap::place) != 0) {
+    return Fail("TFLite Micro aborted in %s: %s", name, Logged());
+  }
+  tflm_trap::armed = true;
+  const int result = step();
+  tflm_trap::armed = false;
+  return result;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char *inference_runtime(void) { return "tflm"; }
+
+int inference_init(void) {
+  interpreter = nullptr;
+  return Guarded(Prepare, "AllocateTensors");
+}
+
+unsigned inference_input_count(void) { return kTflmInputs; }
+
+unsigned inference_output_count(void) { return kTflmOutputs; }
+
+void *inference_input(unsigned index) {
+  return interpreter != nullptr && index < kTflmInputs ? interpreter->input(index)->data.raw : nullptr;
+}
+
+size_t inference_input_bytes(unsigned index) {
+  return interpreter != nullptr && index < kTflmInputs ? interpreter->input(index)->bytes : 0;
+}
+
+const void *inference_output(unsigned index) {
+  return interpreter != nullptr && index < kTflmOutputs ? interpreter->output(index)->data.raw : nullptr;
+}
+
+size_t inference_output_bytes(unsigned index) {
+  return interpreter != nullptr && index < kTflmOutputs ? interpreter->output(index)->bytes : 0;
+}
+
+int inference_run(void) {
+  if (interpreter == nullptr) {
+    return Fail("inference_run called without a successful inference_init");
+  }
+  return Guarded(Invoke, "Invoke");
+}
+
+size_t inference_arena_bytes(void) { return interpreter != nullptr ? interpreter->arena_used_bytes() : 0; }
+
+const char *inference_message(void) { return message; }
+
+}  // extern "C"
