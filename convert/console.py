@@ -21,7 +21,7 @@ class Running:
 
 
 class Ui:
-    """Prints stages to standard error's or standard output's console and remembers their times."""
+    """Prints stages to a console and remembers their times."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -32,7 +32,8 @@ class Ui:
         """Time a stage; one closing line where it succeeds, none where it raises."""
         running = Running()
         start = time.monotonic()
-        yield running
+        with self.console.status(f"{name} ...", spinner="line"):
+            yield running
         seconds = time.monotonic() - start
         self.stages.append(Stage(name=name, seconds=round(seconds, 2), cached=running.cached))
         took = "cached" if running.cached else f"{seconds:.1f} s"
