@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Run as a script, Python puts convert/ first on its path, where our names would shadow others.
@@ -30,6 +32,7 @@ from convert import (
     compiled,
     emit,
     golden,
+    golden_worker,
     graph,
     quantize,
     report,
@@ -38,9 +41,9 @@ from convert import (
     toolchain,
     vectors,
 )
-from convert.cache import Cache, atomic_write, digest
+from convert.cache import Cache, atomic_write, digest, digest_files
 from convert.console import Ui
-from convert.errors import PipelineError, ToolError, UsageError
+from convert.errors import DoesNotFitError, PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
 
 Bytes = npt.NDArray[np.uint8]
@@ -55,7 +58,7 @@ class Job:
     board: boards.Board
     recipe: str
     model: Path | None
-    runtime: str
+    runtime: toolchain.Wanted
     output: Path | None
     smoke: bool
     vectors: int
@@ -116,11 +119,11 @@ def _produce(
     reference = _golden(g, test, ui)
     draft.update(accuracy=_measure_accuracy(source, g, ui))
     images = _generate(job, g, reference.arena, choice, ui, draft)
-    _write(job, source, g, test, reference, images, draft)
+    _write(job, source, g, choice, test, reference, images, draft)
     if isinstance(choice, ToolError):
         raise choice
     draft.update(runtime=choice.runtime, environment=choice.environment.name, environment_reason=choice.reason)
-    firmware = _build(job, g, choice, images, draft, ui)
+    firmware = _build(job, g, choice, draft, ui)
     draft.update(artifacts=_artifacts(draft.output, firmware))
     if job.smoke:
         _smoke(job, g, choice, firmware, test, labels, reference, draft, ui)
@@ -158,7 +161,7 @@ def _train(job: Job, ui: Ui) -> Source:
         stage.cached = all(cached for _, _, cached in trained.steps)
         stage.detail = f"{recipe.name}: {', '.join(name for name, _, _ in trained.steps)}"
     with ui.stage("quantise") as stage:
-        key = digest("int8", trained.key, quantize.VERSION)
+        key = digest(trained.key, job.seed, _versions("tensorflow", quantize))
         folder, stage.cached = cache.get("int8", key, partial(_quantize_trained, trained, job.seed))
         tflite = (folder / "model.tflite").read_bytes()
         stage.detail = f"int8 TFLite, {len(tflite):,} B"
@@ -171,7 +174,7 @@ def _train(job: Job, ui: Ui) -> Source:
         train.check_requirements(recipe, trained.float_accuracy, int8, trained.sparsity)
 
     known = report.Accuracy(
-        metric="accuracy", float=trained.float_accuracy, pruned=trained.pruned_accuracy, sparsity=trained.sparsity
+        metric="accuracy", float_=trained.float_accuracy, pruned=trained.pruned_accuracy, sparsity=trained.sparsity
     )
     return Source(recipe.name, tflite, known, samples, require)
 
@@ -200,12 +203,17 @@ def _import(job: Job, path: Path, ui: Ui) -> Source:
 
     with ui.stage("quantise") as stage:
         data_key = job.representative.read_bytes() if job.representative else b""
-        key = digest("int8", imported.source_sha256, data_key, job.seed, quantize.VERSION)
+        key = digest(imported.source_sha256, data_key, job.seed, _versions("tensorflow", quantize, keras_import))
         folder, stage.cached = Cache().get("int8", key, convert)
         tflite = (folder / "model.tflite").read_bytes()
         stage.detail = f"int8 TFLite, {len(tflite):,} B"
     note = (folder / "note.txt").read_text()
     return Source(path.stem, tflite, notes=(note,) if note else ())
+
+
+def _versions(package: str, *modules: ModuleType) -> str:
+    """Key of the code that makes a cached result: a package's version and our modules' sources."""
+    return digest(metadata.version(package), digest_files(Path(str(module.__file__)) for module in modules))
 
 
 # What it must answer
@@ -228,7 +236,7 @@ def _run_golden(g: graph.Graph, inputs: Bytes, ui: Ui) -> tuple[golden.Golden, b
         arena = {"total": result.arena.total, "head": result.arena.head, "tail": result.arena.tail}
         (folder / "arena.json").write_text(json.dumps(arena))
 
-    key = digest(g.sha256, digest(inputs.tobytes()), golden.VERSION)
+    key = digest(g.sha256, inputs.tobytes(), _versions("tflite-micro", golden, golden_worker))
     folder, cached = Cache().get("golden", key, make)
     arena = golden.ArenaUse(**json.loads((folder / "arena.json").read_text()))
     return golden.Golden(np.load(folder / "outputs.npy"), None, arena), cached
@@ -292,7 +300,7 @@ def _generate(
 ) -> dict[str, Image]:
     """Sources of every runtime that the board's environments offer; only the chosen one's refusal is an error."""
     wanted = job.runtime if isinstance(choice, ToolError) else choice.runtime
-    images = {}
+    images: dict[str, Image] = {}
     with ui.stage("generate") as stage:
         for name in sorted({r for e in job.board.environments for r in e.runtimes}):
             try:
@@ -311,6 +319,7 @@ def _write(
     job: Job,
     source: Source,
     g: graph.Graph,
+    choice: toolchain.Choice | ToolError,
     test: vectors.Vectors,
     reference: golden.Golden,
     images: dict[str, Image],
@@ -321,7 +330,7 @@ def _write(
     files |= {f"common/{name}": text for name, text in vectors.render_vectors(g, test).items()}
     for runtime, image in images.items():
         files |= {f"{runtime}/{name}": content for name, content in image.files.items()}
-    files["build.json"] = json.dumps(_build_json(job, source, test, images), indent=2) + "\n"
+    files["build.json"] = json.dumps(_build_json(job, source, choice, test, images), indent=2) + "\n"
     emit.write_tree(draft.output / "generated", files)
     smoke.save_golden(draft.output, test.inputs, reference.outputs)
     active = json.dumps({"output": _relative(draft.output)}) + "\n"
@@ -332,8 +341,17 @@ def _relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
-def _build_json(job: Job, source: Source, test: vectors.Vectors, images: dict[str, Image]) -> dict[str, object]:
-    runtimes = {e.name: job.runtime if job.runtime != "auto" else e.runtimes[0] for e in job.board.environments}
+def _build_json(
+    job: Job,
+    source: Source,
+    choice: toolchain.Choice | ToolError,
+    test: vectors.Vectors,
+    images: dict[str, Image],
+) -> dict[str, object]:
+    """What PlatformIO's scripts read; an environment that was not chosen gets the asked-for runtime or its default."""
+    runtimes = {e.name: job.runtime if job.runtime in e.runtimes else e.runtimes[0] for e in job.board.environments}
+    if not isinstance(choice, ToolError):
+        runtimes[choice.environment.name] = choice.runtime
     return {
         "schema": 1,
         "board": job.board.id,
@@ -361,8 +379,6 @@ def _widest(g: graph.Graph) -> str:
 
 
 def _check_fit(messages: list[str], g: graph.Graph) -> None:
-    from convert.errors import DoesNotFitError
-
     if messages:
         raise DoesNotFitError(" ".join([*messages, _widest(g)]))
 
@@ -380,9 +396,7 @@ def _memory(ram: budget.Memory, flash: budget.Memory, stack_reserve: int) -> dic
     }
 
 
-def _build(
-    job: Job, g: graph.Graph, choice: toolchain.Choice, images: dict[str, Image], draft: Draft, ui: Ui
-) -> toolchain.Firmware:
+def _build(job: Job, g: graph.Graph, choice: toolchain.Choice, draft: Draft, ui: Ui) -> toolchain.Firmware:
     manifest = job.board.model_dump(mode="json")
     generated = json.loads((draft.output / "generated" / "build.json").read_text())
     name, reserve = choice.environment.name, job.board.tinyml.stack_reserve
@@ -561,7 +575,7 @@ def main(
     board_name: str | None,
     recipe: str | None,
     model: Path | None,
-    runtime: str,
+    runtime: toolchain.Wanted,
     output: Path | None,
     no_smoke: bool,
     vector_count: int,
@@ -571,7 +585,7 @@ def main(
     timeout: float,
     show_boards: bool,
 ) -> None:
-    """Train or take a model, compress and convert it, and build firmware for a board that is proven to answer like it."""
+    """Train or take a model, convert it, and build firmware for a board that is proven to answer like it."""
     console = Console()
     if show_boards:
         list_boards(console)
