@@ -1,4 +1,4 @@
-"""What the user sees while training runs: a bar on a terminal, plain lines elsewhere, nothing where no console is given."""
+"""What the user sees while training runs: a bar on a terminal, lines elsewhere, nothing where no console is given."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ class Reporter:
     def task(self, name: str, total: int | None = None) -> Iterator[Update]:
         """Report a piece of work of `total` steps, None where it cannot be counted."""
         if self.console is None:
-            yield lambda done, words: None
+            yield lambda _done, _words: None
         elif self.console.is_terminal:
             yield from self._bar(self.console, name, total)
         else:

@@ -1,5 +1,5 @@
-"""1-D CNN along time for inertial windows: Ordóñez and Roggen, "Deep Convolutional and LSTM Recurrent Neural Networks for
-Multimodal Wearable Activity Recognition", 2016, its convolutional part.
+"""1-D CNN along time for inertial windows: Ordóñez and Roggen, "Deep Convolutional and LSTM Recurrent Neural Networks
+for Multimodal Wearable Activity Recognition", 2016, its convolutional part.
 
 Samples are (window, 1, axes) and kernels k x 1: the same arithmetic as Conv1D, in the operator that
 quantisation-aware training and TFLite Micro know. A block from c_in to c_out channels holds `k*c_in*c_out` weights

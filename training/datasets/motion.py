@@ -63,7 +63,7 @@ def load(settings: Motion, folder: Path) -> Dataset:
     mean, deviation = x_train.mean(axes, np.float64), x_train.std(axes, np.float64)
 
     def standardise(x: Floats) -> Floats:
-        return ((x - mean) / deviation).astype(np.float32)
+        return np.asarray((x - mean) / deviation, np.float32)
 
     return Dataset(about, standardise(x_train), y_train, standardise(x_test), y_test)
 
