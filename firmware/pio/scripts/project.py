@@ -7,6 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 FIRMWARE = ROOT / "firmware"
 
+# How a line begins that convert/toolchain.py turns into exit code 3.
+BUDGET_MARK = "Error: over budget: "
+
 
 class ProjectError(Exception):
     """A failure with one line for the user."""

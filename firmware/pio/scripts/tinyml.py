@@ -1,4 +1,4 @@
-"""Before every build: find what was generated, check the budgets, name the sources; after linking: check again.
+"""Before every build: find what was generated, check the budgets, name the sources.
 
 One script for all environments. It runs before the platform's own build script, when compilers and flags are not set
 yet, so it only names sources and flags; SCons expands them when it compiles.
@@ -12,12 +12,10 @@ Import("env")  # noqa: F821
 ROOT = Path(env.subst("$PROJECT_DIR")).resolve()  # noqa: F821
 sys.path[:0] = [str(ROOT), str(ROOT / "firmware" / "pio" / "scripts")]
 
-from project import Project, ProjectError  # noqa: E402
+from project import BUDGET_MARK, Project, ProjectError  # noqa: E402
 
-from convert import budget, image  # noqa: E402
-
-# A line that convert/toolchain.py turns into exit code 3.
-BUDGET_MARK = "Error: over budget: "
+from convert import budget  # noqa: E402
+from convert.errors import PipelineError  # noqa: E402
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
@@ -28,19 +26,6 @@ def fail(env, *lines):
         sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
     env.Exit(1)
-
-
-def check_linked(project):
-    """An action that fails where the linked image exceeds RAM or flash; PlatformIO itself only warns of RAM."""
-
-    def check(target, source, env):  # noqa: ARG001
-        found = image.sizes(Path(str(target[0])))
-        messages = budget.after_link(project.board, project.build, project.environment, found.flash, found.static_ram)
-        for message in messages:
-            sys.stderr.write(f"{BUDGET_MARK}{message}\n")
-        return 1 if messages else 0
-
-    return check
 
 
 def add_sources(env, project):
@@ -80,19 +65,20 @@ def add_runtime_library(env, project):
     """Let the tflm runtime prepare the environment: from a source tree on bare metal, else from lib_deps."""
     if project.runtime != "tflm":
         return
+    sys.path.insert(0, str(ROOT / "firmware" / "runtimes" / "tflm"))
+    import sources
+
     if project.entry["platform"] != "bare":
         env.Append(CPPPATH=["$PROJECT_LIBDEPS_DIR/$PIOENV/Chirale_TensorFLowLite/src"])
-        return
-    if project.tflm_dir is None:
+        sources.configure_chirale(env)
+    elif project.tflm_dir is None:
         fail(
             env,
             f"Error: environment {project.environment} builds the tflm runtime from a TFLite Micro source tree; run: "
             f"python convert/build.py --board {project.name} --runtime tflm --tflm-dir DIR",
         )
-    sys.path.insert(0, str(ROOT / "firmware" / "runtimes" / "tflm"))
-    import sources
-
-    sources.configure(env, project.tflm_dir)
+    else:
+        sources.configure(env, project.tflm_dir)
 
 
 def main(env):
@@ -110,9 +96,11 @@ def main(env):
         fail(env, *(f"{BUDGET_MARK}{message}" for message in messages))
     env["TINYML_PROJECT"] = project
     add_sources(env, project)
-    add_runtime_library(env, project)
+    try:
+        add_runtime_library(env, project)
+    except PipelineError as e:
+        fail(env, f"Error: {e}")
     elf = "$BUILD_DIR/${PROGNAME}.elf"
-    env.AddPostAction(elf, env.VerboseAction(check_linked(project), "Checking budgets"))
     env.AddCustomTarget(
         name="smoke",
         dependencies=elf,

@@ -1,0 +1,54 @@
+import struct
+from pathlib import Path
+
+import pytest
+
+from convert import image
+from convert.emulate import Transcript, closed
+from convert.emulate.unicorn_nrf52840 import thumb_instructions
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", False),
+        ("#vector 0 00\n", False),
+        ("#done 3", False),  # the line is not whole
+        ("#vector 0 00\n#done 3\n", True),
+        ("#error no arena\n", True),
+        ("#donee\n", False),
+        ("x #done 3\n", False),
+    ],
+)
+def test_closing_line(text: str, expected: bool) -> None:
+    assert closed(text) is expected
+
+
+def test_the_error_of_a_transcript() -> None:
+    assert Transcript("e", "#vector 0 00\n#error no arena\n", True, None, 0.1).error == "no arena"
+    assert Transcript("e", "#done 1\n", True, None, 0.1).error is None
+
+
+@pytest.mark.parametrize(
+    ("halfwords", "count"),
+    [
+        ([0xBF00, 0xBF00], 2),  # nop, nop
+        ([0xF7FF, 0xFFFE], 1),  # bl
+        ([0xE92D, 0x4FF0, 0xBF00], 2),  # push.w, nop
+        ([0xE7FE], 1),  # b: 0b11100 is short
+        ([0xFB10, 0xF001, 0x4770], 2),  # smulbb, bx lr
+    ],
+)
+def test_thumb_instructions(halfwords: list[int], count: int) -> None:
+    assert thumb_instructions(struct.pack(f"<{len(halfwords)}H", *halfwords)) == count
+
+
+@pytest.mark.parametrize(
+    ("defect", "content"),
+    [("empty", b""), ("not_elf", b"MZ" * 40), ("elf64", b"\x7fELF\x02\x01" + bytes(60)), ("cut", b"\x7fELF\x01\x01")],
+)
+def test_a_file_that_is_no_image(tmp_path: Path, defect: str, content: bytes) -> None:
+    path = tmp_path / defect
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a 32-bit little-endian ELF"):
+        image.sizes(path)
