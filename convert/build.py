@@ -6,6 +6,7 @@ unreadable input, 3 does not fit the board, 4 outputs differ from the golden ref
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -586,7 +587,8 @@ def main(
     show_boards: bool,
 ) -> None:
     """Train or take a model, convert it, and build firmware for a board that is proven to answer like it."""
-    console = Console()
+    # Without a terminal (a log, a pipe) the lines need not be folded at 80.
+    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 120)))
     if show_boards:
         list_boards(console)
         return

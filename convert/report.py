@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from rich.bar import Bar as BlockBar
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -168,8 +168,8 @@ def _memory_rows(r: Report) -> RenderableType:
         parts = ", ".join(f"{name} {n:,}" for name, n in bar.parts)
         table.add_row(
             bar.name,
-            ProgressBar(total=bar.budget, completed=min(bar.used, bar.budget), width=24, complete_style=style),
-            Text(f"{bar.used:,} of {bar.budget:,} B"),
+            BlockBar(bar.budget, 0, min(bar.used, bar.budget), width=24, color=style, bgcolor="grey23"),
+            Text(f"{bar.used:,} of {bar.budget:,} B ({100 * full:.1f} %)"),
             Text(parts, style="dim"),
         )
     return table
