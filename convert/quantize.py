@@ -338,7 +338,7 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
     converter.inference_input_type = converter.inference_output_type = tf.int8
     try:
         with tf_setup.silent():
-            return _in_order(bytes(converter.convert()))
+            return _canonical(bytes(converter.convert()))
     except Exception as e:
         text = str(e)
         found = sorted({m.group(0) for m in _FAILED_OP.finditer(text)})
@@ -349,16 +349,24 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
         ) from e
 
 
-def _in_order(data: bytes) -> bytes:
-    """Put the outputs into the model's order; the converter keeps that in the signature only."""
+def _canonical(data: bytes) -> bytes:
+    """The converter's file with what it leaves to chance put right; sizes and places stay.
+
+    It lists outputs in an order of its own (the signature has the model's), and it leaves buffers behind that no
+    tensor uses and whose content differs from run to run.
+    """
     patched = bytearray(data)
     file = schema.Model.GetRootAs(patched, 0)
+    subgraphs = [file.Subgraphs(i) for i in range(file.SubgraphsLength())]
     signature = file.SignatureDefs(0)
     entries = [signature.Outputs(i) for i in range(signature.OutputsLength())]
-    ordered = [entry.TensorIndex() for entry in sorted(entries, key=lambda entry: entry.Name())]
-    outputs = file.Subgraphs(0).OutputsAsNumpy()  # a view of the file
-    if len(ordered) == len(outputs):
-        outputs[:] = ordered
+    # The views below write through to `patched`.
+    subgraphs[0].OutputsAsNumpy()[:] = [e.TensorIndex() for e in sorted(entries, key=lambda e: e.Name())]
+    used = {file.Metadata(i).Buffer() for i in range(file.MetadataLength())}
+    used |= {sub.Tensors(i).Buffer() for sub in subgraphs for i in range(sub.TensorsLength())}
+    for index in set(range(file.BuffersLength())) - used:
+        if file.Buffers(index).DataLength():
+            file.Buffers(index).DataAsNumpy()[:] = 0
     return bytes(patched)
 
 
