@@ -25,6 +25,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     made: dict[tuple[object, ...], toolchain.Firmware] = {}
 
     def make(environment: str, **options: object) -> toolchain.Firmware:
+        options = {name: value for name, value in {"loops": 0, "body": "", **options}.items() if value}
         key = (environment, *sorted(options.items()))
         if key not in made:
             output: Path = tmp_path_factory.mktemp(environment)

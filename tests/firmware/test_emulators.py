@@ -45,7 +45,7 @@ def test_qemu_and_unicorn_agree(build: Build) -> None:
     assert vectors(qemu) == vectors(nano) == outputs()
 
 
-@pytest.mark.parametrize("loops", [0, 1000, 50000])
+@pytest.mark.parametrize("loops", [0, 50000])
 def test_instructions_are_counted_alike(build: Build, loops: int) -> None:
     qemu, nano = run(build, "qemu_m4", loops=loops), run(build, "nano33_bare", loops=loops)
     assert nano.instructions is not None and qemu.instructions is not None
@@ -54,10 +54,10 @@ def test_instructions_are_counted_alike(build: Build, loops: int) -> None:
 
 
 def test_an_exact_count(build: Build) -> None:
-    """Of two firmwares that differ by 500 rounds of a loop of 4 instructions."""
-    few, many = (run(build, "nano33_bare", loops=n).instructions for n in (500, 1000))
-    assert few is not None and many is not None
-    assert many - few == 500 * 4
+    """Of two firmwares that differ by 50,000 rounds of a loop of 4 instructions, less what enters it."""
+    none, many = (run(build, "nano33_bare", loops=n).instructions for n in (0, 50000))
+    assert none is not None and many is not None
+    assert 0 <= many - none - 50000 * 4 <= 4
 
 
 @pytest.mark.parametrize("environment", EMULATED)
@@ -86,10 +86,9 @@ def test_a_fault_in_unicorn_names_the_function(build: Build) -> None:
 
 
 def test_an_unknown_instruction_is_reported(build: Build) -> None:
-    body = '__asm volatile("udf #0");'
-    for environment in EMULATED:
-        transcript = run(build, environment, body=body)
-        assert transcript.finished and transcript.error is not None and "fault" in transcript.error
+    transcript = run(build, "nano33_bare", body='__asm volatile("udf #0");')
+    assert transcript.finished and transcript.error is not None
+    assert re.match(r"fault in the emulator: .* at pc=0x10\w{3} \(inference_run\+0x", transcript.error)
 
 
 @pytest.mark.parametrize("environment", EMULATED)
@@ -100,11 +99,10 @@ def test_a_firmware_that_hangs_ends_with_the_time(build: Build, environment: str
     assert 0.9 < transcript.seconds < 5
 
 
-@pytest.mark.parametrize("environment", EMULATED)
-def test_a_deep_stack_is_measured(build: Build, environment: str) -> None:
+def test_a_deep_stack_is_measured(build: Build) -> None:
     body = "volatile uint8_t deep[3000]; for (unsigned i = 0; i < sizeof deep; i++) deep[i] = 1;"
     usual, deep = (
-        int(re.findall(r"^#stack (\d+)$", run(build, environment, body=b).text, re.MULTILINE)[0]) for b in ("", body)
+        int(re.findall(r"^#stack (\d+)$", run(build, "nano33_bare", body=b).text, re.MULTILINE)[0]) for b in ("", body)
     )
     assert 2900 < deep - usual < 3100
 
