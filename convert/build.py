@@ -47,6 +47,8 @@ from convert.console import Ui
 from convert.errors import DoesNotFitError, PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
 
+BUILD = ROOT / "build"
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.integer]
@@ -99,7 +101,7 @@ def run(job: Job, ui: Ui) -> Draft:
     choice = _resolve(job, ui)
     source = _take(job, ui)
     g = graph.load(source.tflite)
-    output = (job.output or ROOT / "build" / job.board.id / source.name).resolve()
+    output = (job.output or BUILD / job.board.id / source.name).resolve()
     draft = Draft(_first_report(job, source, g), output)
     try:
         _produce(job, source, g, choice, draft, ui)
@@ -335,7 +337,7 @@ def _write(
     emit.write_tree(draft.output / "generated", files)
     smoke.save_golden(draft.output, test.inputs, reference.outputs)
     active = json.dumps({"output": _relative(draft.output)}) + "\n"
-    atomic_write(ROOT / "build" / job.board.id / "active.json", active)
+    atomic_write(BUILD / job.board.id / "active.json", active)
 
 
 def _relative(path: Path) -> str:

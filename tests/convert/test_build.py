@@ -2,20 +2,27 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from convert import build, smoke
-from convert.paths import BOARDS, ROOT
-
-INVALID = ROOT / "tests" / "invalid"
+from convert import build, smoke, toolchain
+from convert.paths import BOARDS
 
 needs_emulator = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
     reason="needs gcc-arm-none-eabi and qemu-system-arm",
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's own build folder, and what a plain `pio run` takes, stay as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "BUILD", tmp_path_factory.mktemp("build"))
+        yield
 
 
 def command(*args: object) -> Result:
@@ -157,9 +164,24 @@ def test_no_smoke_builds_and_does_not_run(digits: Path, tmp_path: Path) -> None:
     assert r["smoke"]["passed"] is None and r["memory"]["flash"] > 0
 
 
-def test_the_interpreter_without_its_source_is_exit_code_5(tmp_path: Path) -> None:
-    model = INVALID / "models"
-    assert model.is_dir()
+def test_the_interpreter_without_its_source_is_exit_code_2(tmp_path: Path) -> None:
     result = command("--board", "qemu_m4", "--runtime", "tflm", "--recipe", "digits", "--output", tmp_path)
-    assert result.exit_code in (2, 5)
+    assert result.exit_code == 2
     assert "--tflm-dir" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("board", "runtime"), [("esp32", "auto"), ("nano33", "tflm")])
+def test_without_the_registry_sources_are_emitted_and_the_exit_code_is_5(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, runtime: str
+) -> None:
+    monkeypatch.setattr(toolchain, "registry_has", lambda _: False)
+    monkeypatch.setattr(toolchain, "installed", lambda _: False)
+    model = digits / "model.tflite"
+    result = command("--board", board, "--model", model, "--runtime", runtime, "--output", tmp_path)
+    assert result.exit_code == 5, result.output
+    assert "registry does not answer" in result.output and f"pio run -e {board}" in result.output
+    assert (tmp_path / "generated" / "tflm" / "model_data.cc").is_file()
+    manifest = json.loads((tmp_path / "generated" / "build.json").read_text())
+    assert manifest["runtimes"][board] == "tflm"
+    assert json.loads((build.BUILD / board / "active.json").read_text()) == {"output": str(tmp_path)}
