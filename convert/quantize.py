@@ -28,9 +28,10 @@ Array = npt.NDArray[Any]
 _RANDOM_SAMPLES = 100
 # A recurrent layer that the converter cannot fuse is laid out step by step; more steps make no sensible firmware.
 _MAX_UNROLLED_STEPS = 64
+_ATTEMPTS = 12
 _CONTROL_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 # Reading or writing files, or calling Python, has no place in a model and could do anything on this machine.
-_UNSAFE_OPS = {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
+UNSAFE_OPS = {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
 _FAILED_OP = re.compile(r"(?:tf|tfl)\.(?!entry|func|pseudo)\w+|(?:for op|op:?) '?(\w+)'?")
 
 
@@ -94,12 +95,20 @@ def to_int8(model: Any, representative: Array | Sequence[Array]) -> bytes:
     if len(arrays) != len(specs):
         raise UsageError(f"representative data for {len(arrays)} inputs was given; the model has {len(specs)}")
     arrays = [_checked(None, array, spec) for array, spec in zip(arrays, specs, strict=True)]
-    with _unrolled(model):
+    with _unrolled(model) as unrolled:
         function, module = _trace(tf, model, specs)
         _check_operations(function)
-        data = _convert(tf, function, module, arrays)
-    _check_integer(graph.load(data))
-    return data
+        # The first step of an unrolled layer computes with constants. Whether the converter folds them is up to a
+        # race among its threads, and what it does not fold stays in floating point.
+        for _ in range(_ATTEMPTS if unrolled else 1):
+            data = _convert(tf, function, module, arrays)
+            left = _left_in_float(graph.load(data))
+            if left is None:
+                return data
+    raise UsageError(
+        f"operator {left} stays in floating point after quantisation; "
+        "replace that layer by one with an int8 TFLite operator"
+    )
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -226,8 +235,8 @@ def _layers(model: Any) -> list[Any]:
 
 
 @contextmanager
-def _unrolled(model: Any) -> Iterator[None]:
-    """Lay recurrent layers out step by step, except tf_keras' LSTM, which the converter fuses.
+def _unrolled(model: Any) -> Iterator[bool]:
+    """Lay recurrent layers out step by step, except tf_keras' LSTM, which the converter fuses; yields if any was.
 
     The converter crashes when it quantises the loops of all others.
     """
@@ -253,7 +262,7 @@ def _unrolled(model: Any) -> Iterator[None]:
                 if hasattr(layer, name):
                     changed.append((layer, name, getattr(layer, name)))
                     setattr(layer, name, value)
-        yield
+        yield bool(changed)
     finally:
         for layer, name, value in changed:
             setattr(layer, name, value)
@@ -314,7 +323,7 @@ def _reachable(graph_def: Any) -> Iterable[Any]:
 
 def _check_operations(function: Any) -> None:
     for node in _reachable(function.graph.as_graph_def()):
-        if node.op in _UNSAFE_OPS:
+        if node.op in UNSAFE_OPS:
             raise UsageError(
                 f"the model contains {node.op} ({node.name}), which reads or writes files or calls Python; "
                 "remove it: firmware has neither"
@@ -370,17 +379,14 @@ def _canonical(data: bytes) -> bytes:
     return bytes(patched)
 
 
-def _check_integer(model: graph.Graph) -> None:
-    """Nothing that runs may be floating-point."""
-    for op in model.operators:
-        for index in (*op.inputs, *op.outputs):
-            if index >= 0 and model.tensors[index].dtype.kind == "f" and op.name not in ("QUANTIZE", "DEQUANTIZE"):
-                name = model.tensors[op.outputs[0]].name.split(";")[0]
-                raise UsageError(
-                    f"operator {op.index} ({op.name}, {name}) stays in floating point after quantisation; "
-                    "replace that layer by one with an int8 TFLite operator"
-                )
-    for op in model.operators:
-        if any(i >= 0 and model.tensors[i].dtype.kind == "f" for i in (*op.inputs, *op.outputs)):
-            name = model.tensors[op.outputs[0]].name.split(";")[0]
-            raise UsageError(f"operator {op.index} ({op.name}, {name}) converts from or to floating point")
+def _left_in_float(model: graph.Graph) -> str | None:
+    """The first operator that works on floating-point numbers, by index and name; conversions come last."""
+    found = [
+        op
+        for op in model.operators
+        if any(i >= 0 and model.tensors[i].dtype.kind == "f" for i in (*op.inputs, *op.outputs))
+    ]
+    if not found:
+        return None
+    op = min(found, key=lambda op: (op.name in ("QUANTIZE", "DEQUANTIZE"), op.index))
+    return f"{op.index} ({op.name}, {model.tensors[op.outputs[0]].name.split(';')[0]})"
