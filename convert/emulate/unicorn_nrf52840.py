@@ -2,7 +2,8 @@
 
 Unicorn has neither interrupts nor peripherals: the firmware polls, and every other register reads back what was
 written. One inference is counted exactly, instruction by instruction, between the entry of the first inference_run()
-and its return; the rest runs at full speed. Instructions are not cycles.
+and its return; the rest runs at full speed. An instruction that its IT block skips counts, as it does in QEMU.
+Instructions are not cycles.
 """
 
 import bisect
@@ -150,10 +151,13 @@ class _Machine:
             total += count
 
         hook = self.uc.hook_add(self.unicorn.UC_HOOK_BLOCK, block)
+        # A hook reaches only what is translated after it: memcpy() and the like have run before.
+        self.uc.ctl_flush_tb()
         try:
             self.go(back, deadline)
         finally:
             self.uc.hook_del(hook)
+            self.uc.ctl_flush_tb()
         return total if self.pc == back else None
 
 

@@ -28,6 +28,7 @@ size_t inference_input_bytes(unsigned index) { return index == 0 ? 8 : 4; }
 const void *inference_output(unsigned index) { return arena + 16 * (index + 1); }
 size_t inference_output_bytes(unsigned index) { return 5 + index; }
 int inference_run(void) {
+  BODY
   const uint8_t *w = weights;
   __asm volatile("" : "+r"(w));
   for (unsigned o = 0; o < 5; o++) {
@@ -36,7 +37,6 @@ int inference_run(void) {
     arena[16 + o] = (uint8_t)(unsigned)sum;
   }
   for (unsigned i = 0, n = loops; i < n; i++) sink = i;
-  BODY
   return 0;
 }
 size_t inference_arena_bytes(void) { return sizeof arena; }
@@ -72,9 +72,17 @@ def outputs() -> list[str]:
 
 
 def generate(
-    output: Path, board: str, environment: str, *, body: str = "", init: int = 0, arena: int = 256, loops: int = 0
+    output: Path,
+    board: str,
+    environment: str,
+    *,
+    body: str = "",
+    extra: str = "",
+    init: int = 0,
+    arena: int = 256,
+    loops: int = 0,
 ) -> Path:
-    """Write OUTPUT/generated for one environment; `body` is put into inference_run()."""
+    """Write OUTPUT/generated for one environment; `body` is put into inference_run(), `extra` into a file beside it."""
     runtime = _RUNTIME.replace("BODY", body).replace("ARENA", str(arena)).replace("INIT_STATUS", str(init))
     rows = ", ".join("{" + ", ".join(map(str, row)) + "}" for row in vectors())
     build = {
@@ -93,6 +101,8 @@ def generate(
         "common/golden_vectors.c": _VECTORS.replace("VALUES", rows),
         "fake/runtime.c": runtime.replace("LOOPS", str(loops)),
     }
+    if extra:
+        files["fake/extra.c"] = extra
     for name, text in files.items():
         path = output / "generated" / name
         path.parent.mkdir(parents=True, exist_ok=True)
