@@ -55,7 +55,7 @@ def _matmul(graph: Graph, op: Operator, weights: Array, rows: int, stage: Mappin
 def _conv(graph: Graph, op: Operator, weights: Array, win: Window, channels: int, axis: int) -> Layer:
     """A convolution; `weights` is OHWI, `axis` the channels' axis in the weights' tensor."""
     flat = weights.reshape(len(weights), -1)
-    stage = output_stage(graph, op, flat, axis, per_tensor_float=False)
+    stage = output_stage(graph, op, flat, axis)
     groups = channels // weights.shape[3]
     pixels = win.batches * win.output[0] * win.output[1]
     if groups == 1 and (win.pointwise or win.whole):
@@ -115,7 +115,7 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
             "multiplier": w.shape[3] // channels,
             "input_zero_point": per_tensor(op, x).zero_point,
             "weights": Constant("weights", int8(weights), "HWC"),
-            "stage": output_stage(graph, op, flat, axis=3, per_tensor_float=False),
+            "stage": output_stage(graph, op, flat, axis=3),
         },
     )
 
@@ -132,7 +132,7 @@ def fully_connected(graph: Graph, op: Operator) -> Layer:
         )
     if int(op.options.get("weightsFormat", 0)) != 0:
         raise refuse(op, "shuffled weights are not supported", "convert with the default weights format")
-    stage = output_stage(graph, op, np.asarray(weights), axis=0, per_tensor_float=True)
+    stage = output_stage(graph, op, np.asarray(weights), axis=0)
     return _matmul(graph, op, weights, rows, stage)
 
 

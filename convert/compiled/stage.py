@@ -58,12 +58,12 @@ def multipliers(op: Operator, reals: list[float]) -> tuple[Array, Array]:
     return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int8)
 
 
-def output_stage(graph: Graph, op: Operator, weights: Array, axis: int, *, per_tensor_float: bool) -> dict[str, Value]:
+def output_stage(graph: Graph, op: Operator, weights: Array, axis: int) -> dict[str, Value]:
     """The kernels' `kernels_output_stage` of a convolution or dense layer.
 
     `weights` is (channels, depth); `axis` is the channels' axis in the weights' tensor. The bias absorbs the input's
-    zero point. `per_tensor_float`: with one scale for all channels, the product of input and weight scale is taken in
-    float32 (as FULLY_CONNECTED does), otherwise in double precision.
+    zero point. Scales are multiplied in double precision, also for a dense layer with one scale: TFLite Micro's source
+    of August 2026 takes that product in float32, its wheel of October 2026 does not (measured on ties).
 
     Raises UsageError for quantisations, biases or depths that are not supported.
     """
@@ -72,11 +72,7 @@ def output_stage(graph: Graph, op: Operator, weights: Array, axis: int, *, per_t
     if weights.shape[1] >= _MAX_DEPTH:
         raise refuse(op, f"{weights.shape[1]} products an output may overflow 32 bits", f"use fewer than {_MAX_DEPTH}")
     qx, qout = per_tensor(op, x), per_tensor(op, out)
-    if len(scales) == 1 and per_tensor_float:
-        reals = [float(np.float32(qx.scale) * np.float32(scales[0])) / qout.scale]
-    else:
-        reals = [qx.scale * float(s) / qout.scale for s in scales]
-    multiplier, shift = multipliers(op, reals)
+    multiplier, shift = multipliers(op, [qx.scale * float(s) / qout.scale for s in scales])
     minimum, maximum = activation_range(op, out)
     return {
         "bias": Constant(

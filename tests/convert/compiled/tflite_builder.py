@@ -1,0 +1,267 @@
+"""Graphs of many small quantised operators side by side, so that one build and one run test them all."""
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from models import Op, T, tflite
+
+from convert import golden, graph
+from convert.compiled import compile_model, host
+
+ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
+SAME, VALID = 0, 1
+
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("gcc", "cc", "clang")), reason="no C compiler in PATH"
+)
+
+
+class Sweep:
+    """A graph under construction; every operator's method returns its output tensor, which is a model output too."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tensors: list[T] = []
+        self.ops: list[Op] = []
+        self.inputs: list[int] = []
+
+    def tensor(
+        self, shape: Sequence[int], dtype: str = "i1", scale: Any = 0.05, zero_point: Any = 3, **more: Any
+    ) -> int:
+        self.tensors.append(T(tuple(shape), dtype, scale, zero_point, **more))
+        return len(self.tensors) - 1
+
+    def input(self, shape: Sequence[int], dtype: str = "i1", scale: Any = 0.05, zero_point: Any = 3) -> int:
+        self.inputs.append(self.tensor(shape, dtype, scale, zero_point))
+        return self.inputs[-1]
+
+    def op(self, name: str, inputs: Sequence[int], output: int, options: str | None = None, **fields: Any) -> int:
+        self.ops.append(Op(name, inputs, [output], options, fields))
+        return output
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        return tuple(self.tensors[tensor].shape)
+
+    def _weights(self, shape: Sequence[int], axis: int, per_channel: bool) -> int:
+        values = self.rng.integers(-127, 128, shape)
+        scale = self.rng.uniform(0.002, 0.02, shape[axis] if per_channel else 1)
+        return self.tensor(shape, scale=scale, zero_point=0, axis=axis, data=values)
+
+    def _bias(self, x: int, w: int, channels: int) -> int:
+        # TFLite Micro compares a single scale with the product of the others.
+        scale = float(self.tensors[x].scale) * np.asarray(self.tensors[w].scale)
+        data = self.rng.integers(-2000, 2001, channels)
+        return self.tensor((channels,), "i4", scale, 0, data=data)
+
+    def _output_scale(self, x: int, depth: int, gain: float) -> float:
+        """`gain` 1 fills the int8 range; more saturates, and makes multipliers of 1 and above."""
+        return float(self.tensors[x].scale) * 0.01 * np.sqrt(depth) * 75 * 75 / 64 / gain
+
+    def _place(self, n: int, size: int, stride: int, dilation: int, padding: int) -> int:
+        extent = (size - 1) * dilation + 1
+        return -(-n // stride) if padding == SAME else (n - extent) // stride + 1
+
+    def _window(self, x: int, size: Any, stride: Any, dilation: Any, padding: int) -> tuple[int, int]:
+        image = self.shape(x)[1:3]
+        return tuple(self._place(*each, padding) for each in zip(image, size, stride, dilation, strict=True))
+
+    def conv(
+        self,
+        x: int,
+        channels: int,
+        size: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+        padding: int = SAME,
+        activation: str = "none",
+        per_channel: bool = True,
+        bias: bool = True,
+        groups: int = 1,
+        gain: float = 1.0,
+        zero_point: int = -7,
+    ) -> int:
+        n, _, _, depth = self.shape(x)
+        w = self._weights((channels, *size, depth // groups), 0, per_channel)
+        inputs = [x, w, self._bias(x, w, channels)] if bias else [x, w]
+        places = self._window(x, size, stride, dilation, padding)
+        scale = self._output_scale(x, size[0] * size[1] * depth // groups, gain)
+        out = self.tensor((n, *places, channels), scale=scale, zero_point=zero_point)
+        return self.op(
+            "CONV_2D",
+            inputs,
+            out,
+            "Conv2DOptions",
+            padding=padding,
+            strideH=stride[0],
+            strideW=stride[1],
+            dilationHFactor=dilation[0],
+            dilationWFactor=dilation[1],
+            fusedActivationFunction=ACTIVATIONS[activation],
+        )
+
+    def depthwise(
+        self,
+        x: int,
+        multiplier: int = 1,
+        size: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (1, 1),
+        dilation: tuple[int, int] = (1, 1),
+        padding: int = SAME,
+        activation: str = "none",
+        per_channel: bool = True,
+        bias: bool = True,
+        gain: float = 1.0,
+        zero_point: int = -7,
+    ) -> int:
+        n, _, _, depth = self.shape(x)
+        channels = depth * multiplier
+        w = self._weights((1, *size, channels), 3, per_channel)
+        inputs = [x, w, self._bias(x, w, channels)] if bias else [x, w]
+        places = self._window(x, size, stride, dilation, padding)
+        scale = self._output_scale(x, size[0] * size[1], gain)
+        out = self.tensor((n, *places, channels), scale=scale, zero_point=zero_point)
+        return self.op(
+            "DEPTHWISE_CONV_2D",
+            inputs,
+            out,
+            "DepthwiseConv2DOptions",
+            padding=padding,
+            strideH=stride[0],
+            strideW=stride[1],
+            dilationHFactor=dilation[0],
+            dilationWFactor=dilation[1],
+            depthMultiplier=multiplier,
+            fusedActivationFunction=ACTIVATIONS[activation],
+        )
+
+    def dense(
+        self,
+        x: int,
+        channels: int,
+        activation: str = "none",
+        per_channel: bool = True,
+        bias: bool = True,
+        gain: float = 1.0,
+        zero_point: int = -7,
+    ) -> int:
+        *batch, depth = self.shape(x)
+        w = self._weights((channels, depth), 0, per_channel)
+        inputs = [x, w, self._bias(x, w, channels)] if bias else [x, w]
+        out = self.tensor((*batch, channels), scale=self._output_scale(x, depth, gain), zero_point=zero_point)
+        return self.op(
+            "FULLY_CONNECTED",
+            inputs,
+            out,
+            "FullyConnectedOptions",
+            fusedActivationFunction=ACTIVATIONS[activation],
+            keepNumDims=len(batch) > 1,
+        )
+
+    def pool(
+        self,
+        x: int,
+        kind: str = "AVERAGE",
+        size: tuple[int, int] = (2, 2),
+        stride: tuple[int, int] = (2, 2),
+        padding: int = VALID,
+        activation: str = "none",
+    ) -> int:
+        n, _, _, channels = self.shape(x)
+        t = self.tensors[x]
+        places = self._window(x, size, stride, (1, 1), padding)
+        out = self.tensor((n, *places, channels), scale=t.scale, zero_point=t.zero_point)
+        return self.op(
+            f"{kind}_POOL_2D",
+            [x],
+            out,
+            "Pool2DOptions",
+            padding=padding,
+            strideH=stride[0],
+            strideW=stride[1],
+            filterHeight=size[0],
+            filterWidth=size[1],
+            fusedActivationFunction=ACTIVATIONS[activation],
+        )
+
+    def mean(self, x: int, axes: Sequence[int], keep: bool, gain: float = 1.0, zero_point: int = 5) -> int:
+        shape = self.shape(x)
+        resolved = {a % len(shape) for a in axes}
+        out_shape = [1 if i in resolved else n for i, n in enumerate(shape) if keep or i not in resolved]
+        axis = self.tensor((len(axes),), "i4", None, data=axes)
+        out = self.tensor(out_shape, scale=float(self.tensors[x].scale) / gain, zero_point=zero_point)
+        return self.op("MEAN", [x, axis], out, "ReducerOptions", keepDims=keep)
+
+    def add(self, a: int, b: int, scale: float, zero_point: int = 2, activation: str = "none") -> int:
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        out = self.tensor(shape, scale=scale, zero_point=zero_point)
+        return self.op("ADD", [a, b], out, "AddOptions", fusedActivationFunction=ACTIVATIONS[activation])
+
+    def pad(self, x: int, paddings: Sequence[Sequence[int]], value: int | None = None) -> int:
+        t = self.tensors[x]
+        shape = [n + a + b for n, (a, b) in zip(t.shape, paddings, strict=True)]
+        inputs = [x, self.tensor((len(paddings), 2), "i4", None, data=paddings)]
+        out = self.tensor(shape, scale=t.scale, zero_point=t.zero_point)
+        if value is None:
+            return self.op("PAD", inputs, out, "PadOptions")
+        inputs.append(self.tensor((1,), scale=t.scale, zero_point=t.zero_point, data=[value]))
+        return self.op("PADV2", inputs, out, "PadV2Options")
+
+    def unary(self, name: str, x: int, scale: float, zero_point: int, dtype: str = "i1", **options: Any) -> int:
+        out = self.tensor(self.shape(x), dtype, scale, zero_point)
+        return self.op(name, [x], out, *(["SoftmaxOptions"] if name == "SOFTMAX" else []), **options)
+
+    def reshape(self, x: int, shape: Sequence[int], name: str = "RESHAPE") -> int:
+        t = self.tensors[x]
+        to = self.tensor((len(shape),), "i4", None, data=shape)
+        out = self.tensor(shape, t.dtype, t.scale, t.zero_point)
+        if name == "EXPAND_DIMS":
+            axis = self.tensor((1,), "i4", None, data=[list(shape).index(1)])
+            return self.op(name, [x, axis], out, "ExpandDimsOptions")
+        return self.op(
+            name, [x, to] if name == "RESHAPE" else [x], out, None if name == "RESHAPE" else "SqueezeOptions"
+        )
+
+    def build(self) -> graph.Graph:
+        made = [i for op in self.ops for i in op.outputs]
+        return graph.load(tflite(self.tensors, self.ops, self.inputs, made))
+
+
+def vectors(g: graph.Graph, n: int = 6, seed: int = 1) -> np.ndarray:
+    """Random vectors, the first two at the ends of the range; float inputs are normal, with ties and large values."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i in g.inputs:
+        t = g.tensors[i]
+        if t.dtype == np.float32:
+            values = rng.normal(0, 3, (n, t.elements)).astype(np.float32)
+            values[:, ::7] = np.round(values[:, ::7] * 2) / 2
+            values[:, ::11] *= 1e4
+        else:
+            info = np.iinfo(t.dtype)
+            values = rng.integers(info.min, info.max + 1, (n, t.elements)).astype(t.dtype)
+            values[0], values[1 % n] = info.min, info.max
+        parts.append(np.ascontiguousarray(values).view(np.uint8).reshape(n, -1))
+    return np.concatenate(parts, axis=1)
+
+
+def assert_exact(g: graph.Graph, inputs: np.ndarray | None = None, *, sanitize: bool = False) -> None:
+    """Every operator's outputs equal TFLite Micro's, byte for byte."""
+    inputs = vectors(g) if inputs is None else inputs
+    compiled = compile_model(g)
+    reference = golden.run(g, inputs, layers=True)
+    outputs, layers = host.run(compiled, inputs, layers=True, sanitize=sanitize)
+    assert reference.layers is not None
+    assert layers is not None
+    assert sorted(layers) == sorted(reference.layers)
+    wrong = []
+    for layer in compiled.lowered:
+        for i in layer.outputs:
+            here, there = layers[i], reference.layers[i]
+            if here.tobytes() != there.tobytes():
+                at = tuple(int(k) for k in np.argwhere(here != there)[0])
+                wrong.append(f"{layer.op.index} {layer.op.name} {layer.kernel} at {at}: {here[at]} not {there[at]}")
+    assert not wrong, "\n".join(wrong[:20])
+    assert np.array_equal(outputs, reference.outputs)
