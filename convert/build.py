@@ -120,7 +120,7 @@ def _produce(
     atomic_write(draft.output / "model.tflite", source.tflite)
     test, labels = _vectors(job, source, g)
     reference = _golden(g, test, ui)
-    draft.update(accuracy=_measure_accuracy(source, g, ui))
+    draft.update(accuracy=_measure_accuracy(source, g, ui), peers=_peers(reference.arena))
     images = _generate(job, g, reference.arena, choice, ui, draft)
     _write(job, source, g, choice, test, reference, images, draft)
     if isinstance(choice, ToolError):
@@ -266,6 +266,14 @@ def _measure_accuracy(source: Source, g: graph.Graph, ui: Ui) -> report.Accuracy
         stage.detail = f"float {report.percent(known.float_)}, int8 {report.percent(int8)} on {len(y):,} samples"
     source.require(int8)
     return known
+
+
+def _peers(measured: golden.ArenaUse) -> dict[str, dict[str, int | float | str | None]]:
+    """What others need for the same model, measured in this run."""
+    source = "measured by the tflite-micro wheel on this 64-bit host, reference kernels"
+    return {
+        "tflite_micro_host": {"arena": measured.total, "head": measured.head, "tail": measured.tail, "source": source}
+    }
 
 
 # Emission
