@@ -45,7 +45,7 @@ def test_qemu_and_unicorn_agree(build: Build) -> None:
     assert vectors(qemu) == vectors(nano) == outputs()
 
 
-# Skips instructions inside of IT blocks, and calls, before the FPU is used, into code that a constructor has run before.
+# Skips instructions in IT blocks; calls, before the FPU is used, code that a constructor has run before.
 MIXED = """
 void ran_before(void);
 for (unsigned i = 0; i < 300; i++) {

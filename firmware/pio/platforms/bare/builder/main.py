@@ -119,5 +119,6 @@ def upload(target, source, env):  # noqa: ARG001
     return subprocess.call([tool, "flash", "--no-wait", "--target", chip, str(source[0])])
 
 
-AlwaysBuild(Alias("upload", image_hex, env.VerboseAction(upload, "Uploading $SOURCE")))
+env.AddPlatformTarget("upload", image_hex, env.VerboseAction(upload, "Uploading $SOURCE"), "Upload")
+env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZEPRINTCMD", "Sizes of $SOURCE"), "Sizes of the sections")
 Default([image_bin, image_hex])
