@@ -6,6 +6,7 @@ implementation.
 
 from typing import Any
 
+from convert.errors import UsageError
 from training import backend
 from training.compression import zeros
 from training.fitting import TrainingData, fit
@@ -33,14 +34,19 @@ def apply(model: Any, data: TrainingData, settings: Prune) -> Any:
 
 
 def schedule(settings: Prune, steps: int) -> dict[str, Any]:
-    """Arguments of TFMOT's PolynomialDecay for a phase of so many optimiser steps.
+    """Arguments of TFMOT's PolynomialDecay for a phase of so many optimiser steps; UsageError where they are too few.
 
     TFMOT draws masks only every `frequency` steps, counted from the begin: with its default of 100 a short phase
     silently prunes nothing, and an end between two updates never reaches the final sparsity. So the interval
     follows from the number of updates, and the end is a multiple of it.
     """
-    begin = min(int(settings.begin * steps), steps - 1)
-    span = max(1, min(int(settings.end * steps), steps - 1) - begin)
+    begin = int(settings.begin * steps)
+    span = min(int(settings.end * steps), steps - 1) - begin
+    if span < 1:
+        raise UsageError(
+            f"pruning has {steps} optimiser steps, none of them between begin = {settings.begin} and "
+            f"end = {settings.end}; raise epochs, lower batch_size, or move begin and end apart"
+        )
     frequency = max(1, span // settings.updates)
     return {
         "initial_sparsity": settings.initial_sparsity,

@@ -99,7 +99,7 @@ def _find(cached: Path, system: Path, fetch: Callable[[Path], None]) -> Path:
     try:
         fetch(cached)
     except OSError as e:
-        reason = e.reason if isinstance(e, urllib.error.URLError) else e
+        reason = e.reason if type(e) is urllib.error.URLError else e  # an HTTPError's own text has the code
         raise UsageError(
             f"Fashion-MNIST is neither in {cached} nor in {system}, and cannot be downloaded ({reason}); "
             "run `apt-get install dataset-fashion-mnist`, or put "

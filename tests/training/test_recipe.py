@@ -1,0 +1,110 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convert.errors import UsageError
+from convert.paths import ROOT
+from training import recipe
+from training.recipe import Recipe
+
+INVALID = ROOT / "tests" / "invalid" / "recipes"
+
+SENTENCES = {
+    "accuracy_in_percent": "require.int8_accuracy = 90 is out of range; it must be at most 1.0",
+    "block_with_unknown_key": "unknown key model.blocks[0].strides; allowed here are filters or stride; "
+    "did you mean 'stride'?",
+    "bool_as_number": "train.epochs = true is of the wrong type; it must be a whole number",
+    "empty_blocks": "model.blocks = [] is too short; it needs at least 1 entry",
+    "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
+    "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",
+    "missing_key": "train.epochs is missing; give a whole number",
+    "missing_table": "model is missing; add a table [model]",
+    "missing_tag": "model.architecture is missing; allowed are ds_cnn, lenet or temporal_cnn",
+    "name_with_capitals": 'name = "Broken" is not allowed; use lower-case letters, digits, - and _, a letter first',
+    "not_toml": "is not valid TOML: Invalid value (at line 1, column 8); correct the file",
+    "out_of_range": "train.epochs = 0 is out of range; it must be greater than 0",
+    "pqat_without_prune": "compress runs pqat without prune before it: there are no zeros to preserve; use qat",
+    "prune_after_qat": "compress runs qat, prune: quantisation-aware training comes once and last, because a quantised "
+    "model cannot be compressed further",
+    "prune_begins_after_end": "compress[0]: begin = 0.9 is not before end = 0.6",
+    "sparsity_of_one": "compress[0].sparsity = 1.0 is out of range; it must be less than 1.0",
+    "sparsity_required_without_prune": "require.min_sparsity needs a prune step in compress",
+    "too_many_stages": "model.filters has too many entries; at most 4 are allowed",
+    "unknown_architecture": 'model.architecture = "resnet" is unknown; allowed are ds_cnn, lenet or temporal_cnn; '
+    "did you mean 'lenet'?",
+    "unknown_augmentation": "unknown key train.augment.rotate; allowed here are flip, noise, scale or shift",
+    "unknown_dataset": 'data.dataset = "digit" is unknown; allowed are digits, fashion_mnist or motion; '
+    "did you mean 'digits'?",
+    "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
+    "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
+    "unknown_key_at_top": "unknown key sede; allowed here are compress, data, description, model, name, require, seed "
+    "or train; did you mean 'seed'?",
+    "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
+    "unknown_table": "unknown key requires; allowed here are compress, data, description, model, name, require, seed "
+    "or train; did you mean 'require'?",
+    "unknown_technique": 'compress[0].technique = "prunes" is unknown; allowed are pqat, prune or qat; '
+    "did you mean 'prune'?",
+    "value_as_table": "train = 3 is of the wrong type; it must be a table",
+    "wrong_type": 'train.epochs = "two" is of the wrong type; it must be a whole number',
+}
+
+
+@pytest.mark.parametrize("defect", sorted(path.stem for path in INVALID.glob("*.toml")))
+def test_a_defect_is_one_sentence_with_key_value_and_what_is_allowed(defect: str) -> None:
+    path = INVALID / f"{defect}.toml"
+    with pytest.raises(UsageError) as caught:
+        recipe.load(str(path))
+    assert str(caught.value).removeprefix(f"recipe {path}").lstrip(": ") == SENTENCES[defect]
+
+
+def test_every_sentence_has_its_fixture() -> None:
+    assert set(SENTENCES) == {path.stem for path in INVALID.glob("*.toml")}
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_shipped_recipes_are_valid_and_named_after_their_files(name: str) -> None:
+    found = recipe.load(name)
+    assert (found.name, bool(found.description)) == (name, True)
+    assert found.require.int8_accuracy is not None
+
+
+def test_the_shipped_recipes() -> None:
+    assert recipe.names() == ["digits", "fashion", "motion"]
+    require = recipe.load("fashion").require
+    assert (require.int8_accuracy, require.max_accuracy_drop, require.min_sparsity) == (0.9, 0.01, 0.6)
+
+
+def test_an_unknown_recipe_lists_them_and_suggests_one() -> None:
+    with pytest.raises(UsageError, match=r"unknown recipe 'fashon'; allowed are digits, fashion or motion.*'fashion'"):
+        recipe.load("fashon")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"recipe file .*absent\.toml does not exist; give a TOML file or one of"):
+        recipe.load(str(tmp_path / "absent.toml"))
+
+
+def test_a_folder_is_not_a_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        recipe.load(str(tmp_path))
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'name = "\xe9"')
+    with pytest.raises(UsageError, match=r"latin\.toml is not valid TOML"):
+        recipe.load(str(path))
+
+
+def test_a_recipe_does_not_change() -> None:
+    found = recipe.load("digits")
+    with pytest.raises(ValueError, match="frozen"):
+        found.seed = 3  # type: ignore[misc]
+    assert Recipe.model_validate(found.model_dump()) == found
+
+
+def test_reading_recipes_does_not_import_tensorflow() -> None:
+    code = "import sys, training.train; training.train.load('fashion'); sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
