@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 from tflite_micro.tensorflow.lite.micro.python.schema_py_generated import BuiltinOperator
 
 from convert.errors import ToolError, UsageError
@@ -31,6 +32,8 @@ Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 
 _MAX_LAYER_BYTES = 4 << 30
+# Starting a process takes about as long as this many inferences of a small model.
+_VECTORS_A_PROCESS = 250
 _ALLOCATION = re.compile(r"Arena allocation (total|head|tail) (\d+) bytes")
 _FAILED_NODE = re.compile(r"Node (\S+) \(number (\d+)\) failed to (prepare|invoke)")
 _MISSING_OP = re.compile(r"(?:op code|builtin opcode) '?(\w+)'?")
@@ -88,12 +91,14 @@ def run(
         (folder / "model.tflite").write_bytes(graph.data)
         (folder / "request.json").write_text(json.dumps(request))
         np.save(folder / "inputs.npy", np.ascontiguousarray(inputs))
-        _work(folder, len(inputs), timeout, progress or _quiet)
-        result = json.loads((folder / "result.json").read_text())
-        if result["refused"] is not None:
-            raise UsageError(_refusal(graph, result["refused"]))
+        open_memmap(folder / "outputs.npy", "w+", np.uint8, (len(inputs), request["output_bytes"])).flush()
+        for index, shape, dtype in request["layers"]:
+            open_memmap(folder / f"layer_{index}.npy", "w+", np.dtype(dtype), (len(inputs), *shape)).flush()
+        for result in (results := _work(folder, len(inputs), timeout, progress or _quiet)):
+            if result["refused"] is not None:
+                raise UsageError(_refusal(graph, result["refused"]))
         kept = {index: np.load(folder / f"layer_{index}.npy") for index, _, _ in request["layers"]}
-        return Golden(np.load(folder / "outputs.npy"), kept if layers else None, _arena(result["allocations"]))
+        return Golden(np.load(folder / "outputs.npy"), kept if layers else None, _arena(results[0]["allocations"]))
 
 
 def _quiet(done: int, total: int) -> None:
@@ -127,51 +132,74 @@ def _broadcast(request: Mapping[str, Any], n: int) -> list[Array]:
     return [np.broadcast_to(np.zeros((), dtype), (n, *shape)) for _, shape, dtype in request["layers"]]
 
 
-def _work(folder: Path, total: int, timeout: float, progress: Progress) -> None:
-    """Run the worker on `folder` to its end."""
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "convert.golden_worker", str(folder)],
+def _work(folder: Path, total: int, timeout: float, progress: Progress) -> list[dict[str, Any]]:
+    """Share the vectors among a few processes and return what each reports."""
+    count = max(1, min(os.cpu_count() or 1, total // _VECTORS_A_PROCESS))
+    bounds = [total * job // count for job in range(count + 1)]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for job in range(count):
+            processes.append(_start(folder, job, bounds[job], bounds[job + 1]))
+        _follow(processes, total, timeout, progress)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+    results = [_result(folder, job, process.returncode) for job, process in enumerate(processes)]
+    progress(total, total)
+    return results
+
+
+def _start(folder: Path, job: int, start: int, stop: int) -> subprocess.Popen[bytes]:
+    with (folder / f"{job}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "convert.golden_worker", str(folder), str(job), str(start), str(stop)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
         )
-    try:
-        _follow(process, total, timeout, progress)
-    finally:
-        process.kill()
-        code = process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    if code != 0 or not (folder / "result.json").is_file():
-        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise ToolError(
-            f"TFLite Micro crashed on the host ({reason}){_tail(folder / 'log')}; "
-            "the model may be damaged: convert it again, or try it with the standard kernels only"
-        )
-    progress(total, total)
 
 
-def _follow(process: subprocess.Popen[bytes], total: int, timeout: float, progress: Progress) -> None:
-    """Read the worker's progress until it closes its output."""
-    assert process.stdout is not None
-    stream, pending = process.stdout.fileno(), b""
+def _follow(processes: list[subprocess.Popen[bytes]], total: int, timeout: float, progress: Progress) -> None:
+    """Read the workers' progress until they have closed their outputs and ended."""
+    done = 0
     deadline = time.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while selector.select(max(0.0, deadline - time.monotonic())):
-            chunk = os.read(stream, 4096)
-            if not chunk:
-                process.wait(timeout)
-                return
-            *lines, pending = (pending + chunk).split(b"\n")
-            if lines:
+        for process in processes:
+            selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise ToolError(
+                    f"TFLite Micro finished no vector in {timeout:g} s on the host and was stopped; "
+                    "the model may be damaged (an endless loop), or too large for a microcontroller"
+                )
+            for key, _ in ready:
+                # A worker writes whole lines of a few bytes, which a pipe does not tear apart.
+                chunk = os.read(key.fd, 4096)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                    continue
                 deadline = time.monotonic() + timeout
-                progress(int(lines[-1]), total)
+                done += sum(int(line) for line in chunk.split())
+                progress(done, total)
+    for process in processes:
+        process.wait(timeout)
+
+
+def _result(folder: Path, job: int, code: int) -> dict[str, Any]:
+    """What a worker that has ended reports."""
+    report = folder / f"{job}.json"
+    if code == 0 and report.is_file():
+        result: dict[str, Any] = json.loads(report.read_text())
+        return result
+    reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     raise ToolError(
-        f"TFLite Micro finished no vector in {timeout:g} s on the host and was stopped; "
-        "the model may be damaged (an endless loop), or too large for a microcontroller"
+        f"TFLite Micro crashed on the host ({reason}){_tail(folder / f'{job}.log')}; "
+        "the model may be damaged: convert it again, or try it with the standard kernels only"
     )
 
 

@@ -1,8 +1,9 @@
-"""The process in which TFLite Micro runs; started by convert.golden, one folder in, the same folder out.
+"""The process in which TFLite Micro runs; started by convert.golden: FOLDER JOB START STOP.
 
 The interpreter reports reasons on file descriptor 2 only and may crash or hang on a damaged model, so it never runs
-in the pipeline's own process. The folder holds model.tflite, request.json and inputs.npy; this adds outputs.npy,
-layer_<tensor>.npy and result.json. A line on standard output is the number of vectors done.
+in the pipeline's own process. The folder holds model.tflite, request.json and inputs.npy, and room for the
+answers in outputs.npy and layer_<tensor>.npy; this fills in vectors START to STOP and adds JOB.json. Each line on
+standard output is the number of vectors finished since the line before. File descriptor 2 goes to JOB.log.
 """
 
 import json
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from tflite_micro import runtime
 
 _MAX_ARENA = 512 << 20
@@ -76,22 +76,18 @@ def _split(vector: Any, tensors: list[Any]) -> list[Any]:
     return arrays
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _run(folder: Path, log: _Log, vectors: range) -> dict[str, Any]:
     request = json.loads((folder / "request.json").read_text())
     model = (folder / "model.tflite").read_bytes()
     inputs = np.load(folder / "inputs.npy", mmap_mode="r")
-    log = _Log(folder / "log")
+    outputs = np.load(folder / "outputs.npy", mmap_mode="r+")
+    kept = {index: np.load(folder / f"layer_{index}.npy", mmap_mode="r+") for index, _, _ in request["layers"]}
     configs = runtime.InterpreterConfig
     main = _interpreter(model, request["arena"], configs.kAllocationRecording, log)
-    keeper = _interpreter(model, request["arena"], configs.kPreserveAllTensors, log) if request["layers"] else None
-    outputs = open_memmap(folder / "outputs.npy", "w+", np.uint8, (len(inputs), request["output_bytes"]))
-    kept = {
-        index: open_memmap(folder / f"layer_{index}.npy", "w+", np.dtype(dtype), (len(inputs), *shape))
-        for index, shape, dtype in request["layers"]
-    }
-    reported = time.monotonic()
-    for n, vector in enumerate(inputs):
-        arrays = _split(vector, request["inputs"])
+    keeper = _interpreter(model, request["arena"], configs.kPreserveAllTensors, log) if kept else None
+    reported, at = 0, time.monotonic()
+    for done, n in enumerate(vectors, 1):
+        arrays = _split(inputs[n], request["inputs"])
         _invoke(main, arrays, log)
         got = [main.get_output(i).tobytes() for i in range(request["outputs"])]
         outputs[n] = np.frombuffer(b"".join(got), np.uint8)
@@ -99,24 +95,24 @@ def _run(folder: Path) -> dict[str, Any]:
             _invoke(keeper, arrays, log)
             for index, array in kept.items():
                 array[n] = keeper.GetTensor(index, 0)["tensor_data"].reshape(array.shape[1:])
-        if time.monotonic() - reported > _REPORT_EVERY_S:
-            print(n + 1, flush=True)
-            reported = time.monotonic()
+        if time.monotonic() - at > _REPORT_EVERY_S:
+            print(done - reported, flush=True)
+            reported, at = done, time.monotonic()
     log.mark()
     main.print_allocations()
     return {"refused": None, "allocations": log.text()}
 
 
 def main() -> None:
-    """Run the request in the folder that the command line names."""
-    folder = Path(sys.argv[1])
+    """Run the vectors that the command line names."""
+    folder, job, start, stop = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     try:
-        result = _run(folder)
+        result = _run(folder, _Log(folder / f"{job}.log"), range(start, stop))
     except _Refused as e:
         result = {"refused": str(e), "allocations": ""}
-    # Memory-mapped results are whole once the process has ended; the interpreters need not be torn down.
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / f"{job}.json").write_text(json.dumps(result))
     sys.stdout.flush()
+    # The interpreters need not be torn down; what is memory-mapped is whole once the process has ended.
     os._exit(0)
 
 

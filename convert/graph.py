@@ -140,13 +140,15 @@ class Graph:
     def lifetimes(self) -> Mapping[int, tuple[int, int]]:
         """First and last operator (inclusive) during which each non-constant tensor must be kept.
 
-        Inputs live from operator 0, outputs to the last one.
+        Inputs live from operator 0, outputs to the last one, variables throughout.
         """
         last = len(self.operators) - 1
         first_use: dict[int, int] = dict.fromkeys(self.inputs, 0)
         last_use: dict[int, int] = dict.fromkeys(self.inputs, 0)
         for op in self.operators:
             for i in op.outputs:
+                if i < 0:
+                    continue
                 first_use.setdefault(i, op.index)
                 last_use[i] = max(last_use.get(i, 0), op.index)
             for i in op.inputs:
@@ -156,7 +158,7 @@ class Graph:
             if i in first_use:
                 last_use[i] = last
         for t in self.tensors:
-            if t.is_variable and t.index in first_use:
+            if t.is_variable:
                 first_use[t.index], last_use[t.index] = 0, last
         return {i: (first_use[i], last_use[i]) for i in sorted(first_use)}
 
@@ -175,6 +177,7 @@ def _dense_macs(weights: tuple[int, ...], out: Tensor) -> int:
     return out.elements * weights[-1]
 
 
+_WEIGHT_RANKS = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
 _MAC_OPS = {"CONV_2D": _conv_macs, "DEPTHWISE_CONV_2D": _depthwise_macs, "FULLY_CONNECTED": _dense_macs}
 
 
@@ -223,7 +226,10 @@ def _check_references(
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
 ) -> None:
-    """Every index names a tensor, and nothing is read before it is written."""
+    """Every index names a tensor, nothing is read before it is written, and layers have weights to count."""
+    for i in inputs:
+        if not 0 <= i < len(tensors):
+            raise UsageError(f"damaged TFLite model: its inputs name tensor {i}")
     written = set(inputs) | {t.index for t in tensors if t.data is not None or t.is_variable}
     for op in operators:
         for i in (*op.inputs, *op.outputs):
@@ -236,6 +242,13 @@ def _check_references(
                     "before any operator writes it"
                 )
         written.update(op.outputs)
+        rank = _WEIGHT_RANKS.get(op.name)
+        if rank is not None:
+            weights = op.inputs[1] if len(op.inputs) > 1 else -1
+            if weights < 0 or len(tensors[weights].shape) != rank or not op.outputs or op.outputs[0] < 0:
+                raise UsageError(
+                    f"damaged TFLite model: operator {op.index} ({op.name}) lacks weights of rank {rank}, or an output"
+                )
     for i in (*inputs, *outputs):
         if i not in written:
             raise UsageError(f"damaged TFLite model: no operator writes its output, tensor {i}")
@@ -279,7 +292,7 @@ def _quantization(q: Any, shape: tuple[int, ...]) -> Quantization | None:
     else:
         zero_points = np.broadcast_to(np.asarray(q.zeroPoint, np.int64), scales.shape)
     axis = int(q.quantizedDimension) if len(scales) > 1 else None
-    if axis is not None and (axis >= len(shape) or shape[axis] != len(scales)):
+    if axis is not None and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
         raise UsageError(f"damaged TFLite model: {len(scales)} scales along axis {axis} of shape {shape}")
     return Quantization(scales, zero_points, axis)
 
