@@ -19,12 +19,23 @@ from convert import boards
 from convert.emulate import unicorn_nrf52840
 from convert.paths import BOARDS, ROOT
 
+LIBRARY = {
+    "library.json": '{"name": "Chirale_TensorFLowLite", "version": "2.0.0"}',
+    "src/Chirale_TensorFlowLite.h": '#ifdef __cplusplus\nextern "C"\n#endif\nint from_the_library(void);\n',
+    "src/library.cpp": '#include "Chirale_TensorFlowLite.h"\nint from_the_library(void) { return 42; }\n',
+}
+
 
 def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Build environment nano33 of platformio.ini with the stand-in and without lib_deps."""
+    """Build environment nano33 of platformio.ini with the stand-in, and a library of one function as lib_deps."""
     need("arm-none-eabi-gcc")
+    for name, content in LIBRARY.items():
+        path = tmp_path / "library" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
     ini = tmp_path / "platformio.ini"
-    ini.write_text(re.sub(r"^lib_deps = .*$", "", (ROOT / "platformio.ini").read_text(), flags=re.MULTILINE))
+    text = (ROOT / "platformio.ini").read_text()
+    ini.write_text(re.sub(r"^lib_deps = .*$", f"lib_deps = file://{tmp_path / 'library'}", text, flags=re.MULTILINE))
     platforms = tmp_path / "platforms"
     shutil.copytree(Path(__file__).parent / "arduino_like", platforms, dirs_exist_ok=True)
     settings = {
@@ -32,6 +43,7 @@ def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
         "PLATFORMIO_PLATFORMS_DIR": str(platforms),
         "PLATFORMIO_BUILD_DIR": str(tmp_path / "pio"),
+        "PLATFORMIO_LIBDEPS_DIR": str(tmp_path / "libdeps"),
         "TINYML_OUTPUT": str(tmp_path / "output"),
     }
     return subprocess.run(
@@ -45,7 +57,11 @@ def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def test_the_arduino_environment_builds_and_answers(tmp_path: Path) -> None:
-    generate(tmp_path / "output", "nano33", "nano33")
+    uses_library = (
+        '#include "Chirale_TensorFlowLite.h"\nint answer(void);\nint answer(void) { return from_the_library(); }'
+    )
+    body = "int answer(void); if (answer() != 42) return 1;"
+    generate(tmp_path / "output", "nano33", "nano33", body=body, extra=uses_library)
     result = build(tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Checking budgets" in result.stdout

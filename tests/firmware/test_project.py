@@ -54,6 +54,18 @@ def test_an_environment_that_was_not_generated(tmp_path: Path) -> None:
     assert "names no runtime for environment qemu_m4" in result.stderr
 
 
+def test_tflm_on_bare_metal_needs_a_source_tree(tmp_path: Path) -> None:
+    generate(tmp_path, "qemu_m4", "qemu_m4")
+    path = tmp_path / "generated" / "build.json"
+    manifest = json.loads(path.read_text())
+    manifest.update(runtimes={"qemu_m4": "tflm"}, memory={"tflm": manifest["memory"]["fake"]})
+    path.write_text(json.dumps(manifest))
+    result = pio("-e", "qemu_m4", TINYML_OUTPUT=str(tmp_path), PLATFORMIO_BUILD_DIR=str(tmp_path / "pio"))
+    assert result.returncode != 0
+    assert "from a TFLite Micro source tree; run: python convert/build.py --board qemu_m4" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_clean_needs_nothing(tmp_path: Path) -> None:
     result = pio("-e", "qemu_m4", "-t", "clean", TINYML_OUTPUT=str(tmp_path), PLATFORMIO_BUILD_DIR=str(tmp_path))
     assert result.returncode == 0, result.stderr

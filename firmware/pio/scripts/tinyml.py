@@ -63,13 +63,16 @@ def add_sources(env, project):
 
 def add_runtime_library(env, project):
     """Let the tflm runtime prepare the environment: from a source tree on bare metal, else from lib_deps."""
+    official = project.entry["platform"] != "bare"
+    if official:
+        # Where PlatformIO installs lib_deps; only the sources of src_dir would find it unasked.
+        env.Append(CPPPATH=["$PROJECT_LIBDEPS_DIR/$PIOENV/Chirale_TensorFLowLite/src"])
     if project.runtime != "tflm":
         return
     sys.path.insert(0, str(ROOT / "firmware" / "runtimes" / "tflm"))
     import sources
 
-    if project.entry["platform"] != "bare":
-        env.Append(CPPPATH=["$PROJECT_LIBDEPS_DIR/$PIOENV/Chirale_TensorFLowLite/src"])
+    if official:
         sources.configure_chirale(env)
     elif project.tflm_dir is None:
         fail(
