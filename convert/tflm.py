@@ -10,8 +10,10 @@ import numpy as np
 
 from convert import emit
 from convert.errors import UsageError
-from convert.golden import ArenaUse
 from convert.graph import Graph, Operator
+from convert.tflm_arena import TflmArena, plan_arena
+
+__all__ = ["OPERATORS_FILE", "Registration", "TflmArena", "chirale_refusals", "plan_arena", "registrations", "render"]
 
 # One operator a line: what firmware/runtimes/tflm/sources.py compiles of a source tree.
 OPERATORS_FILE = "operators.txt"
@@ -93,15 +95,6 @@ class Registration:
     header: str | None  # declares the registration
 
 
-@dataclass(frozen=True)
-class TflmArena:
-    """The arena's size in bytes for a 32-bit target, the part of it that is margin, and how it was reckoned."""
-
-    bytes: int
-    margin_bytes: int
-    explanation: str
-
-
 def registrations(graph: Graph) -> tuple[Registration, ...]:
     """The resolver's entries: each operator of the graph once, sorted by name.
 
@@ -149,16 +142,6 @@ def chirale_refusals(graph: Graph) -> tuple[str, ...]:
                 "Chirale_TensorFLowLite 2.0.0 computes wrongly: quantise dense layers per tensor"
             )
     return tuple(reasons)
-
-
-def plan_arena(graph: Graph, measured: ArenaUse) -> TflmArena:
-    """Size the arena for a 32-bit target from what the host's TFLite Micro used."""
-    total = measured.total + 2048
-    return TflmArena(
-        -(-total // 16) * 16,
-        2048,
-        f"{measured.total} bytes measured on the host and a margin of 2048 for {graph.sha256[:16]}",
-    )
 
 
 def render(graph: Graph, arena: TflmArena) -> dict[str, str | bytes]:
