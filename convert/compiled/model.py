@@ -84,33 +84,30 @@ class CompiledModel:
         return [self.graph.tensors[i] for i in layer.inputs if self.graph.tensors[i].data is not None]
 
     @cached_property
-    def _arrays(self) -> dict[tuple[str, bytes], _Array]:
-        """Distinct constants by type and content, in order of first use."""
-        arrays: dict[tuple[str, bytes], _Array] = {}
+    def _arrays(self) -> dict[tuple[bool, str, bytes], _Array]:
+        """Distinct constants by alignment, type and content, in order of first use."""
+        arrays: dict[tuple[bool, str, bytes], _Array] = {}
 
-        def keep(constant: Constant, owner: str) -> None:
-            key = _key(constant.values)
+        def keep(constant: Constant, name: str, comment: str) -> None:
+            key = _key(constant)
             if key not in arrays:
-                # Only weights are read in wide words; aligning the rest would waste flash.
-                aligned = constant.role == "weights"
-                name = f"{owner}_{constant.role}"
-                arrays[key] = _Array(
-                    name, _C_TYPES[constant.values.dtype.name], constant.values, constant.layout, aligned
-                )
+                c_type = _C_TYPES[constant.values.dtype.name]
+                arrays[key] = _Array(name, c_type, constant.values, f"{comment}, {constant.layout}", key[0])
 
         for layer in self.lowered:
             for constant in layer.constants:
-                keep(constant, f"layer{layer.op.index}")
+                of = f"operator {layer.op.index} ({layer.op.name}): {constant.role}"
+                keep(constant, f"layer{layer.op.index}_{constant.role}", of)
             for t in self._constant_inputs(layer):
-                keep(Constant("values", t.data, "C order"), f"tensor{t.index}")
+                keep(_operand(t.data), f"tensor{t.index}", f"operator {layer.op.index} ({layer.op.name}): input")
         return arrays
 
-    def _pointer(self, values: Array) -> str:
-        return self._arrays[_key(values)].name
+    def _pointer(self, constant: Constant) -> str:
+        return self._arrays[_key(constant)].name
 
     def _argument(self, tensor: int) -> str:
         data = self.graph.tensors[tensor].data
-        return f"at(arena, {self.plan.tensors[tensor]})" if data is None else self._pointer(data)
+        return f"at(arena, {self.plan.tensors[tensor]})" if data is None else self._pointer(_operand(data))
 
     def _fields(self, params: Mapping[str, Value], prefix: str = "") -> list[tuple[str, str]]:
         """Parameters as designators and C expressions."""
@@ -120,7 +117,7 @@ class CompiledModel:
             if isinstance(value, Mapping):
                 fields.extend(self._fields(value, path))
             elif isinstance(value, Constant):
-                fields.append((path, self._pointer(value.values)))
+                fields.append((path, self._pointer(value)))
             elif isinstance(value, tuple):
                 fields.append((path, "{" + ", ".join(str(v) for v in value) + "}"))
             elif isinstance(value, float):
@@ -176,8 +173,15 @@ class CompiledModel:
         return {name: emit.render(f"compiled/{name}.j2", context) for name in names}
 
 
-def _key(values: Array) -> tuple[str, bytes]:
-    return values.dtype.name, values.tobytes()
+def _key(constant: Constant) -> tuple[bool, str, bytes]:
+    # Only weights and operands are read in wide words; aligning the rest would waste flash.
+    aligned = constant.role in ("weights", "operand")
+    return aligned, constant.values.dtype.name, constant.values.tobytes()
+
+
+def _operand(values: Array) -> Constant:
+    """A constant tensor that a kernel reads like any other input."""
+    return Constant("operand", values, "C order")
 
 
 def _version() -> str:

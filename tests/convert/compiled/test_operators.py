@@ -83,6 +83,11 @@ def dense_sweep() -> Sweep:
             s.dense(x, 3, gain=gain, zero_point=0, per_channel=gain > 1)
         s.dense(x, 1)
         s.dense(x, 5, activation="relu6")
+    # A converter clamps the bias of a channel with a tiny scale, whose weights are then 0.
+    x = s.input((1, 3), scale=0.04, zero_point=-3)
+    w = s.tensor((4, 3), scale=[1e-12, 1e-9, 1e-7, 0.1], zero_point=0, data=np.zeros((4, 3)))
+    bias = s.tensor((4,), "i4", None, data=[-(2**31), 2**31 - 1, -(2**31), 2**31 - 1])
+    s.op("FULLY_CONNECTED", [x, w, bias], s.tensor((1, 4), scale=0.1), "FullyConnectedOptions")
     wide = s.input((2, 1000), scale=0.01, zero_point=127)
     s.dense(wide, 10, activation="relu", zero_point=-128)
     return s

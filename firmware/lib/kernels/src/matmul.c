@@ -34,27 +34,34 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
   }
 }
 
+/* One row by four channels: every input that is loaded serves four products. */
 void kernels_one_row_s8(const int8_t *row, int32_t depth, const int8_t *weights, const kernels_output_stage *stage,
                         int32_t first, int32_t channels, int8_t *out) {
-  const int8_t *w0 = weights + first * depth;
+  const int8_t *w = weights + first * depth;
   int32_t c = 0;
-  for (; c + 1 < channels; c += 2) {
-    const int8_t *w1 = w0 + depth;
-    int32_t s0 = 0, s1 = 0;
+  for (; c + 3 < channels; c += 4) {
+    const int8_t *w1 = w + depth, *w2 = w1 + depth, *w3 = w2 + depth;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (int32_t d = 0; d < depth; d++) {
-      s0 += row[d] * w0[d];
-      s1 += row[d] * w1[d];
+      const int32_t a = row[d];
+      s0 += a * w[d];
+      s1 += a * w1[d];
+      s2 += a * w2[d];
+      s3 += a * w3[d];
     }
     out[c] = kernels_output(stage, first + c, s0);
     out[c + 1] = kernels_output(stage, first + c + 1, s1);
-    w0 = w1 + depth;
+    out[c + 2] = kernels_output(stage, first + c + 2, s2);
+    out[c + 3] = kernels_output(stage, first + c + 3, s3);
+    w = w3 + depth;
   }
-  if (c < channels) {
-    int32_t s0 = 0;
+  for (; c < channels; c++) {
+    int32_t sum = 0;
     for (int32_t d = 0; d < depth; d++) {
-      s0 += row[d] * w0[d];
+      sum += row[d] * w[d];
     }
-    out[c] = kernels_output(stage, first + c, s0);
+    out[c] = kernels_output(stage, first + c, sum);
+    w += depth;
   }
 }
 
