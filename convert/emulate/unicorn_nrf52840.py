@@ -27,8 +27,8 @@ _UARTE = 0x40002000
 _STARTTX, _ENDTX, _ENABLE, _TXD_PTR, _TXD_MAXCNT, _TXD_AMOUNT = 0x008, 0x120, 0x500, 0x544, 0x548, 0x54C
 _ENABLED = 8
 _EASYDMA = range(0x20000000, 0x20040000)  # EasyDMA reads the data RAM only
-# Plain memory where the firmware configures pins and the core; (address, bytes).
-_REGISTERS = ((0x50000000, 0x1000), (0xE000E000, 0x1000))
+# Plain memory where the firmware configures clock, pins and the core; (address, bytes).
+_REGISTERS = ((0x40000000, 0x1000), (0x50000000, 0x1000), (0xE000E000, 0x1000))
 
 
 @dataclass

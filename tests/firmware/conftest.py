@@ -1,4 +1,6 @@
+import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from fake import generate, need
 from convert import toolchain
 
 Build = Callable[..., toolchain.Firmware]
+Built = Callable[[str], Path]
 
 BOARDS = {"qemu_m4": "qemu_m4", "nano33_bare": "nano33"}
 
@@ -19,18 +22,44 @@ def _no_leftovers() -> None:
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Build an environment with the fake runtime; options are those of fake.generate()."""
+def outputs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+def _build(root: Path, environment: str, options: dict[str, object]) -> toolchain.Firmware:
     need("arm-none-eabi-gcc")
+    output = root / environment
+    generate(output, BOARDS[environment], environment, **options)  # type: ignore[arg-type]
+    return toolchain.build(environment, output)
+
+
+@pytest.fixture(scope="session")
+def build(outputs_root: Path) -> Build:
+    """Build an environment with the fake runtime; options are those of fake.generate().
+
+    One folder an environment, so that only what differs is compiled again; each image is kept apart.
+    """
     made: dict[tuple[object, ...], toolchain.Firmware] = {}
 
     def make(environment: str, **options: object) -> toolchain.Firmware:
         options = {name: value for name, value in {"loops": 0, "body": "", **options}.items() if value}
         key = (environment, *sorted(options.items()))
         if key not in made:
-            output: Path = tmp_path_factory.mktemp(environment)
-            generate(output, BOARDS[environment], environment, **options)  # type: ignore[arg-type]
-            made[key] = toolchain.build(environment, output)
+            firmware = _build(outputs_root, environment, options)
+            folder = outputs_root / f"image{len(made)}"
+            folder.mkdir()
+            kept = {name: Path(shutil.copy(getattr(firmware, name), folder)) for name in ("elf", "image")}
+            made[key] = dataclasses.replace(firmware, **kept)  # type: ignore[arg-type]
         return made[key]
+
+    return make
+
+
+@pytest.fixture
+def built(outputs_root: Path) -> Built:
+    """The output folder of an environment that was built with the fake runtime as it is."""
+
+    def make(environment: str) -> Path:
+        return _build(outputs_root, environment, {}).elf.parents[2]
 
     return make

@@ -103,6 +103,8 @@ def generate(
     }
     if extra:
         files["fake/extra.c"] = extra
+    else:
+        (output / "generated" / "fake" / "extra.c").unlink(missing_ok=True)
     for name, text in files.items():
         path = output / "generated" / name
         path.parent.mkdir(parents=True, exist_ok=True)

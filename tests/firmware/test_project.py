@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Build
+from conftest import Built
 from fake import generate, need
 
 from convert import toolchain
@@ -132,18 +132,16 @@ def test_a_warning_in_our_c_is_an_error(tmp_path: Path) -> None:
         toolchain.build("qemu_m4", tmp_path)
 
 
-def test_a_second_build_compiles_nothing(build: Build) -> None:
-    firmware = build("qemu_m4")
+def test_a_second_build_compiles_nothing(built: Built) -> None:
     lines: list[str] = []
-    again = toolchain.build("qemu_m4", firmware.elf.parents[2], progress=lines.append)
-    assert again.flash == firmware.flash
+    toolchain.build("qemu_m4", built("qemu_m4"), progress=lines.append)
     assert lines and not any(line.startswith(("Compiling", "Linking")) for line in lines)
 
 
-def test_upload_without_a_probe_says_so_at_once(build: Build) -> None:
+def test_upload_without_a_probe_says_so_at_once(built: Built) -> None:
     if shutil.which("pyocd"):
         pytest.skip("pyocd is installed; what it says is its own affair")
-    output = build("nano33_bare").elf.parents[2]
+    output = built("nano33_bare")
     start = time.monotonic()
     result = pio(
         *("-e", "nano33_bare", "-t", "upload"), TINYML_OUTPUT=str(output), PLATFORMIO_BUILD_DIR=str(output / "pio")
@@ -153,8 +151,8 @@ def test_upload_without_a_probe_says_so_at_once(build: Build) -> None:
     assert time.monotonic() - start < 10
 
 
-def test_uploading_to_an_emulator_is_refused(build: Build) -> None:
-    output = build("qemu_m4").elf.parents[2]
+def test_uploading_to_an_emulator_is_refused(built: Built) -> None:
+    output = built("qemu_m4")
     result = pio(
         *("-e", "qemu_m4", "-t", "upload"), TINYML_OUTPUT=str(output), PLATFORMIO_BUILD_DIR=str(output / "pio")
     )

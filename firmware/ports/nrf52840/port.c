@@ -1,9 +1,11 @@
 /* nRF52840 on an Arduino Nano 33 BLE: UARTE 0 on the header's TX (P1.03), 115,200 baud, 8N1.
  *
- * Registers: nRF52840 Product Specification, UARTE and GPIO. Polled; no interrupts. */
+ * Registers: nRF52840 Product Specification, CLOCK, UARTE and GPIO. Polled; no interrupts. */
 #include "port.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
+
+#define CLOCK_TASKS_HFCLKSTART REGISTER(0x40000000u)
 
 #define UARTE 0x40002000u
 #define TASKS_STARTTX REGISTER(UARTE + 0x008u)
@@ -32,6 +34,8 @@
 static char buffer[128];
 
 void port_init(void) {
+  /* The internal oscillator is too inaccurate for a UART; the crystal runs within half a millisecond. */
+  CLOCK_TASKS_HFCLKSTART = 1;
   ENABLE = 0;
   INTENCLR = 0xFFFFFFFFu;
   P1_OUTSET = 1u << TX_PIN;

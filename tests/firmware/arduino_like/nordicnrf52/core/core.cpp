@@ -17,8 +17,8 @@ extern "C" void Reset_Handler() {
   for (;;) loop();
 }
 
-__attribute__((section(".isr_vector"), used)) static void (*const vectors[])(void) = {
-    (void (*)(void))__stack_top, (void (*)(void))Reset_Handler};
+__attribute__((section(".isr_vector"), used)) static void (*const vectors[])(void) = {(void (*)(void))__stack_top,
+                                                                                      (void (*)(void))Reset_Handler};
 
 HardwareSerial Serial;
 
