@@ -49,14 +49,20 @@ class TrainingData:
         return replace(self, teacher=teacher)
 
 
-def predict(model: Any, x: Floats) -> Floats:
-    """Class probabilities float32 (n, classes)."""
-    return np.concatenate([np.asarray(model(x[i : i + BATCH], training=False)) for i in range(0, len(x), BATCH)])
+def predict(model: Any, x: Floats, reporter: Reporter | None = None, name: str = "predicting") -> Floats:
+    """Class probabilities float32 (n, classes); with a reporter, shown there as `name`."""
+    answers = []
+    with (reporter or Reporter()).task(name, len(x)) as update:
+        for start in range(0, len(x), BATCH):
+            answers.append(np.asarray(model(x[start : start + BATCH], training=False)))
+            update(min(start + BATCH, len(x)), "")
+    return np.concatenate(answers)
 
 
-def accuracy(model: Any, data: Dataset) -> float:
+def accuracy(model: Any, data: Dataset, reporter: Reporter | None = None) -> float:
     """Share of test samples whose most probable class is the label."""
-    return float(np.mean(predict(model, data.x_test).argmax(axis=1) == data.y_test))
+    answers = predict(model, data.x_test, reporter, "testing")
+    return float(np.mean(answers.argmax(axis=1) == data.y_test))
 
 
 def targets(data: TrainingData, distillation: float) -> Floats:
@@ -68,7 +74,7 @@ def targets(data: TrainingData, distillation: float) -> Floats:
     labels = np.eye(len(data.dataset.class_names), dtype=np.float32)[data.dataset.y_train]
     if data.teacher is None or distillation == 0:
         return labels
-    answers = predict(data.teacher, data.dataset.x_train)
+    answers = predict(data.teacher, data.dataset.x_train, data.reporter, "asking the float model")
     return ((1 - distillation) * labels + distillation * answers).astype(np.float32)
 
 

@@ -46,13 +46,15 @@ class Reporter:
     @staticmethod
     def _lines(console: Console, name: str, total: int | None) -> Update:
         last = time.monotonic()
+        if not total:
+            console.print(f"  {name}", markup=False, highlight=False, soft_wrap=True)
 
         def update(done: int, words: str) -> None:
             nonlocal last
             if total and done < total and time.monotonic() - last < PLAIN_EVERY:
                 return
             last = time.monotonic()
-            share = f" {done / total:4.0%}" if total else ""
-            console.print(f"  {name}{share} {words}", markup=False, highlight=False, soft_wrap=True)
+            share = f"{done / total:4.0%}" if total else str(done)
+            console.print(f"  {name} {share} {words}".rstrip(), markup=False, highlight=False, soft_wrap=True)
 
         return update

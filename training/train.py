@@ -167,7 +167,7 @@ class _Runner:
             result = Step(
                 name=name,
                 seconds=round(time.monotonic() - start, 2),
-                accuracy=fitting.accuracy(model, dataset),
+                accuracy=fitting.accuracy(model, dataset, self.reporter),
                 sparsity=zeros.sparsity(weights, pruned) if pruned else None,
                 pruned=pruned,
                 parameters=int(model.count_params()),
