@@ -15,32 +15,33 @@ static int inside(const kernels_window *w, const place *at, int32_t i, int32_t j
   return y >= 0 && y < w->input_height && x >= 0 && x < w->input_width;
 }
 
-/* Sums of four neighbouring channels, multiplier 1, for a window that lies within the image. */
-static void interior4(const kernels_depthwise_params *p, const int8_t *image, const place *at, int32_t channel,
-                      int32_t sums[4]) {
-  const int32_t channels = p->input_channels;
+/* Four neighbouring output channels of a window that lies within the image, multiplier 1. */
+static inline void interior4(const kernels_depthwise_params *p, const kernels_output_stage *stage, const int8_t *x,
+                             const place *at, int32_t channel, int8_t *output) {
+  const int32_t channels = p->input_channels, width = p->window.width;
+  const int32_t column_step = at->column_step, row_step = at->row_step - width * column_step;
   const int8_t *weights = p->weights + channel;
   int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-  for (int32_t i = 0; i < p->window.height; i++) {
-    const int8_t *x = image + at->first + channel + i * at->row_step;
-    for (int32_t j = 0; j < p->window.width; j++) {
+  for (int32_t i = p->window.height; i > 0; i--) {
+    for (int32_t j = width; j > 0; j--) {
       s0 += x[0] * weights[0];
       s1 += x[1] * weights[1];
       s2 += x[2] * weights[2];
       s3 += x[3] * weights[3];
-      x += at->column_step;
+      x += column_step;
       weights += channels;
     }
+    x += row_step;
   }
-  sums[0] = s0;
-  sums[1] = s1;
-  sums[2] = s2;
-  sums[3] = s3;
+  output[0] = kernels_output(stage, channel, s0);
+  output[1] = kernels_output(stage, channel + 1, s1);
+  output[2] = kernels_output(stage, channel + 2, s2);
+  output[3] = kernels_output(stage, channel + 3, s3);
 }
 
 /* The same for a window that reaches beyond it: there the zero point is read. */
 static void border4(const kernels_depthwise_params *p, const int8_t *image, const place *at, int32_t channel,
-                    int32_t sums[4]) {
+                    int8_t *output) {
   const int8_t zero = (int8_t)p->input_zero_point;
   const int8_t padding[4] = {zero, zero, zero, zero};
   const int8_t *weights = p->weights + channel;
@@ -57,10 +58,10 @@ static void border4(const kernels_depthwise_params *p, const int8_t *image, cons
     }
     offset += at->row_step;
   }
-  sums[0] = s0;
-  sums[1] = s1;
-  sums[2] = s2;
-  sums[3] = s3;
+  output[0] = kernels_output(&p->stage, channel, s0);
+  output[1] = kernels_output(&p->stage, channel + 1, s1);
+  output[2] = kernels_output(&p->stage, channel + 2, s2);
+  output[3] = kernels_output(&p->stage, channel + 3, s3);
 }
 
 /* Sum of one output channel, for any window and multiplier. */
@@ -86,11 +87,16 @@ static void pixel(const kernels_depthwise_params *p, const int8_t *image, const 
   const int32_t channels = p->input_channels * p->multiplier;
   int32_t c = 0;
   if (p->multiplier == 1) {
-    for (; c + 3 < channels; c += 4) {
-      int32_t sums[4];
-      (interior ? interior4 : border4)(p, image, at, c, sums);
-      for (int32_t k = 0; k < 4; k++) {
-        output[c + k] = kernels_output(&p->stage, c + k, sums[k]);
+    /* A copy that no store of an int8 can change spares loads. */
+    const kernels_output_stage stage = p->stage;
+    const int32_t end = channels & ~3;
+    if (interior) {
+      for (; c < end; c += 4) {
+        interior4(p, &stage, image + at->first + c, at, c, output + c);
+      }
+    } else {
+      for (; c < end; c += 4) {
+        border4(p, image, at, c, output + c);
       }
     }
   }

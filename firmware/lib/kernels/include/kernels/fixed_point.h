@@ -19,17 +19,17 @@ static inline int32_t fixed_high_mul(int32_t a, int32_t b) {
   return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
 }
 
-/* x / 2^exponent, rounded to nearest, ties away from zero; exponent 0 to 31. */
+/* x / 2^exponent, rounded to nearest, ties away from zero; exponent 0 to 31. x must not be INT32_MIN, nor INT32_MAX
+ * with exponent 1: the products above never are. */
 static inline int32_t fixed_rounding_shift(int32_t x, unsigned exponent) {
-  const uint32_t mask = ((uint32_t)1 << exponent) - 1u;
-  const uint32_t rest = (uint32_t)x & mask;
-  const uint32_t threshold = (mask >> 1) + (x < 0 ? 1u : 0u);
-  return (x >> exponent) + (rest > threshold ? 1 : 0);
+  if (exponent == 0) return x;
+  /* Halves are rounded up; one less makes that down for negative numbers, and changes nothing else. */
+  return (((x + (x >> 31)) >> (exponent - 1)) + 1) >> 1;
 }
 
 /* x * multiplier * 2^(shift - 31), rounded twice; multiplier in [0, 2^31), shift -31 to 30. x * 2^shift wraps. */
 static inline int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift) {
-  if (shift > 0) {
+  if (shift >= 0) {
     return fixed_high_mul((int32_t)((uint32_t)x << (unsigned)shift), multiplier);
   }
   return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
