@@ -12,6 +12,7 @@ tensorflow-model-optimization by name is refused; the loaders' own safe mode com
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,9 @@ _CODE_LAYERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLa
 # Values, not classes, in Keras' own serialisation.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__", "__ellipsis__", "__bytes__"}
 _MODELS = {"Functional", "Sequential", "Model", "SeedGenerator", "DTypePolicy", "Policy", "TensorShape"}
-_PACKAGES = {None, "", "builtins", "keras", "tf_keras", "tensorflow_model_optimization"}
+_PACKAGES = {"", "builtins", "keras", "tf_keras", "tensorflow_model_optimization"}
+# The innermost layer in an error of Keras.
+_FAILED_LAYER = re.compile(r".*<class '[\w.]*?(\w+)'> could not be deserialized.*?'name': '([^']+)'")
 # tf_keras records a TensorFlow function in a Functional model by its name; these compute and do nothing else.
 _TF_FUNCTIONS = {
     *("math", "nn", "linalg", "signal", "__operators__", "abs", "add", "cast", "clip_by_value", "concat", "constant"),
@@ -124,6 +127,9 @@ def _read_zip(path: Path, data: bytes) -> tuple[Any, str]:
             config, metadata = (json.loads(archive.read(name)) for name in ("config.json", "metadata.json"))
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as e:
         raise UsageError(f"model {path} is damaged ({e}); a .keras file is a zip archive: copy or save it again") from e
+    if not isinstance(config, dict) or not isinstance(metadata, dict):
+        raise UsageError(f"model {path} is damaged: its configuration is no JSON object; save it again")
+    # How it was trained does not matter, and what is not loaded need not be trusted.
     config.pop("compile_config", None)
     return config, str(metadata.get("keras_version", ""))
 
@@ -161,7 +167,7 @@ def _inspect(path: Path, config: Any, known: set[str], is_operation: Callable[[s
         registered, inner = node.get("registered_name"), node.get("config")
         if name in _CODE_LAYERS or name == "__lambda__" or _carries_bytecode(inner):
             raise UsageError(
-                f"model {path}: layer {owner} ({name}) carries Python code, which is not run. "
+                f"model {path}: layer {owner} ({name}) carries code of its own, which is not run. "
                 f"Replace it by standard layers, or {_EXPORT}; {_ALLOW}"
             )
         if name == "TFOpLambda":
@@ -216,11 +222,16 @@ def _build(path: Path, config: Any, keras_3: bool, allow_custom_code: bool) -> A
     except UsageError:
         raise
     except Exception as e:
-        text = str(e).strip()
-        raise UsageError(
-            f"model {path} could not be loaded by {'Keras 3' if keras_3 else 'tf_keras (Keras 2)'} "
-            f"({type(e).__name__}: {text.splitlines()[0][:300] if text else 'no reason given'}); {_EXPORT}"
-        ) from e
+        library = "Keras 3" if keras_3 else "tf_keras (Keras 2)"
+        raise UsageError(f"model {path} could not be loaded by {library}{_reason(e)}; {_EXPORT}") from e
+
+
+def _reason(error: Exception) -> str:
+    """What Keras says, with the layer: it wraps errors in errors and puts whole configurations between."""
+    text = " ".join(str(error).split())
+    layer = _FAILED_LAYER.search(text)
+    reason = text.rpartition("Exception encountered: ")[2] or type(error).__name__
+    return f"{f' at layer {layer.group(2)} ({layer.group(1)})' if layer else ''}: {reason[:300]}"
 
 
 def _load_keras_3(path: Path, config: Any, allow_custom_code: bool) -> Any:
@@ -274,7 +285,9 @@ def _optimization_scope(config: Any) -> dict[str, Any]:
         tfmot.sparsity.keras.prune_scope,
         tfmot.clustering.keras.cluster_scope,
     )
-    return {name: kind for make in makers for objects in make().custom_objects for name, kind in objects.items()}
+    schedules = {name: getattr(tfmot.sparsity.keras, name) for name in ("ConstantSparsity", "PolynomialDecay")}
+    wrappers = {name: kind for make in makers for objects in make().custom_objects for name, kind in objects.items()}
+    return schedules | wrappers
 
 
 def _saved_model(folder: Path) -> Imported:

@@ -29,10 +29,26 @@ _RANDOM_SAMPLES = 100
 # A recurrent layer that the converter cannot fuse is laid out step by step; more steps make no sensible firmware.
 _MAX_UNROLLED_STEPS = 64
 _ATTEMPTS = 12
+# What TFLite Micro executes in int8, or on indices.
+_INT8_OPS = {
+    *("ABS", "ADD", "ADD_N", "ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D"),
+    *("BATCH_MATMUL", "BATCH_TO_SPACE_ND", "BROADCAST_TO", "CAST", "CONCATENATION", "CONV_2D"),
+    *("DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "DEQUANTIZE", "DIV", "ELU", "EQUAL"),
+    *("EXPAND_DIMS", "FILL", "FULLY_CONNECTED", "GATHER", "GATHER_ND", "GREATER"),
+    *("GREATER_EQUAL", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU", "LESS", "LESS_EQUAL"),
+    *("LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM"),
+    *("MAX_POOL_2D", "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "NOT_EQUAL"),
+    *("PACK", "PAD", "PADV2", "PRELU", "QUANTIZE", "REDUCE_MAX"),
+    *("REDUCE_MIN", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RESHAPE"),
+    *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "REVERSE_V2", "RSQRT", "SELECT_V2", "SHAPE"),
+    *("SLICE", "SOFTMAX", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V"),
+    *("SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "SVDF"),
+    *("TANH", "TRANSPOSE", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNPACK", "ZEROS_LIKE"),
+}
 _CONTROL_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 # Reading or writing files, or calling Python, has no place in a model and could do anything on this machine.
 UNSAFE_OPS = {"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc"}
-_FAILED_OP = re.compile(r"(?:tf|tfl)\.(?!entry|func|pseudo)\w+|(?:for op|op:?) '?(\w+)'?")
+_FAILED_OP = re.compile(r"\btf\.[A-Z]\w*")
 
 
 @dataclass(frozen=True)
@@ -340,22 +356,45 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
         for sample in zip(*arrays, strict=False):
             yield [value[None] for value in sample]
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = samples
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    def converter() -> Any:
+        return tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+
+    quantizing = converter()
+    quantizing.optimizations = [tf.lite.Optimize.DEFAULT]
+    quantizing.representative_dataset = samples
+    quantizing.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    quantizing.inference_input_type = quantizing.inference_output_type = tf.int8
     try:
         with tf_setup.silent():
-            return _canonical(bytes(converter.convert()))
+            _check_quantizable(bytes(converter().convert()))
+            return _canonical(bytes(quantizing.convert()))
+    except UsageError:
+        raise
     except Exception as e:
-        text = str(e)
-        found = sorted({m.group(0) for m in _FAILED_OP.finditer(text)})
+        text = str(e).strip()
+        found = sorted(set(_FAILED_OP.findall(text)))
         raise UsageError(
-            f"TensorFlow's converter refuses the model{' at ' + ', '.join(found[:5]) if found else ''}: "
-            f"{text.strip().splitlines()[-1][:300] if text.strip() else type(e).__name__}. "
+            f"TensorFlow's converter refuses the model{' because of ' + ', '.join(found[:5]) if found else ''} "
+            f"({text.splitlines()[0][:300] if text else type(e).__name__}). "
             "Replace that layer by one with an int8 TFLite operator"
         ) from e
+
+
+def _check_quantizable(data: bytes) -> None:
+    """Look at the floating-point conversion, since the quantiser crashes on operators that it does not know."""
+    file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    for sub in file.subgraphs:
+        for index, op in enumerate(sub.operators or ()):
+            code = file.operatorCodes[op.opcodeIndex]
+            kind = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
+            if kind not in _INT8_OPS:
+                custom = f" {code.customCode.decode()}" if code.customCode else ""
+                tensor = sub.tensors[op.outputs[0]].name.decode().split(";")[0] if len(op.outputs) else "no output"
+                raise UsageError(
+                    f"operator {index} ({kind}{custom}, {tensor}) has no int8 form in TensorFlow Lite Micro and would "
+                    f"stay in floating point; replace that layer. Allowed are {', '.join(sorted(_INT8_OPS))}"
+                )
 
 
 def _canonical(data: bytes) -> bytes:

@@ -126,3 +126,25 @@ def write(path: Path, data: bytes) -> Path:
     """Write a file and return its path."""
     path.write_bytes(data)
     return path
+
+
+def keras_net(keras: Any, seed: int = 1) -> Any:
+    """A tiny convolutional network, 8x8x1 -> 3 classes, of tf_keras or of Keras 3."""
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    inputs = keras.Input((8, 8, 1), name="image")
+    # Names of their own, because Keras' counters would make every network another one.
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem")(inputs)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.DepthwiseConv2D(3, strides=2, name="depthwise")(x)
+    x = layers.Flatten(name="flat")(x)
+    return keras.Model(inputs, layers.Dense(3, name="classes")(x), name="tiny")
+
+
+def keras_recurrent(keras: Any, layer: str, steps: int = 5) -> Any:
+    """One recurrent layer over `steps` of 4 features, then a dense layer."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((steps, 4))
+    x = getattr(keras.layers, layer)(3, name="memory")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2)(x), name="recurrent")

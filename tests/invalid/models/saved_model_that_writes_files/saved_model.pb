@@ -1,0 +1,3 @@
+
+
+leak	WriteFile
