@@ -115,7 +115,7 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
             "multiplier": w.shape[3] // channels,
             "input_zero_point": per_tensor(op, x).zero_point,
             "weights": Constant("weights", int8(weights), "HWC"),
-            "stage": output_stage(graph, op, flat, axis=3),
+            "stage": output_stage(graph, op, flat, axis=3, fold=False),
         },
     )
 

@@ -58,12 +58,13 @@ def multipliers(op: Operator, reals: list[float]) -> tuple[Array, Array]:
     return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int8)
 
 
-def output_stage(graph: Graph, op: Operator, weights: Array, axis: int) -> dict[str, Value]:
+def output_stage(graph: Graph, op: Operator, weights: Array, axis: int, *, fold: bool = True) -> dict[str, Value]:
     """The kernels' `kernels_output_stage` of a convolution or dense layer.
 
-    `weights` is (channels, depth); `axis` is the channels' axis in the weights' tensor. The bias absorbs the input's
-    zero point. Scales are multiplied in double precision, also for a dense layer with one scale: TFLite Micro's source
-    of August 2026 takes that product in float32, its wheel of October 2026 does not (measured on ties).
+    `weights` is (channels, depth); `axis` is the channels' axis in the weights' tensor. With `fold` the bias absorbs
+    the input's zero point, for kernels that multiply raw inputs. Scales are multiplied in double precision, also for a
+    dense layer with one scale: TFLite Micro's source of August 2026 takes that product in float32, its wheel of October
+    2026 does not (measured on ties).
 
     Raises UsageError for quantisations, biases or depths that are not supported.
     """
@@ -74,10 +75,9 @@ def output_stage(graph: Graph, op: Operator, weights: Array, axis: int) -> dict[
     qx, qout = per_tensor(op, x), per_tensor(op, out)
     multiplier, shift = multipliers(op, [qx.scale * float(s) / qout.scale for s in scales])
     minimum, maximum = activation_range(op, out)
+    layout = "[output channel]" + (", input zero point folded in" if fold else "")
     return {
-        "bias": Constant(
-            "bias", _folded_bias(graph, op, weights, qx.zero_point), "[output channel], input zero point folded in"
-        ),
+        "bias": Constant("bias", _bias(graph, op, weights, qx.zero_point if fold else 0), layout),
         "multiplier": Constant("multiplier", multiplier, "[output channel]"),
         "shift": Constant("shift", shift, "[output channel]"),
         "channel_step": 0 if len(scales) == 1 else 1,
@@ -106,7 +106,7 @@ def _weight_scales(op: Operator, w: Tensor, axis: int, channels: int) -> Array:
     return q.scales
 
 
-def _folded_bias(graph: Graph, op: Operator, weights: Array, zero_point: int) -> Array:
+def _bias(graph: Graph, op: Operator, weights: Array, zero_point: int) -> Array:
     bias = optional(graph, op, 2)
     values = np.zeros(len(weights), np.int64)
     if bias is not None:

@@ -21,7 +21,8 @@ typedef struct {
   kernels_output_stage stage;
 } kernels_conv_params;
 
-/* input: NHWC [batches][input_height][input_width][input_channels]; output: NHWC; scratch: two windows, that is
+/* The bias holds -(input zero point) * (sum of the channel's weights) besides the layer's own.
+ * input: NHWC [batches][input_height][input_width][input_channels]; output: NHWC; scratch: two windows, that is
  * 2 * height * width * input_channels / groups bytes. None may overlap another. A window holds fewer than 2^17
  * elements. Any alignment. */
 void kernels_conv_s8(const kernels_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output);

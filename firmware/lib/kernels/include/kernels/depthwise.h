@@ -15,7 +15,7 @@ typedef struct {
   kernels_window window;
   int32_t input_channels;
   int32_t multiplier;       /* output channels an input channel; output channel c reads input channel c / multiplier */
-  int32_t input_zero_point; /* what padding reads */
+  int32_t input_zero_point; /* taken from every input before it is multiplied */
   const int8_t *weights;    /* [height][width][input_channels * multiplier] */
   kernels_output_stage stage;
 } kernels_depthwise_params;

@@ -19,11 +19,12 @@ typedef struct {
 } kernels_matmul_params;
 
 /* output[r][c] = stage(sum over d of input[r][d] * weights[c][d]).
+ * The bias holds -(input zero point) * (sum of the channel's weights) besides the layer's own.
  * input: [rows][depth]; output: [rows][channels]; they must not overlap. Any alignment. */
 void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input, int8_t *output);
 
 /* The same for two rows that lie anywhere, and `channels` channels from `first` on; out0 and out1 receive
- * out[0..channels). row1 and out1 may equal row0 and out0 where there is only one row; the work is then done twice. */
+ * out[0..channels). */
 void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const int8_t *weights,
                          const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
                          int8_t *out1);

@@ -11,8 +11,7 @@ extern "C" {
 #endif
 
 /* Arrays have one entry an output channel. With channel_step 0, multiplier and shift have a single entry that serves
- * all channels. The bias already holds -(input zero point) * (sum of the channel's weights), so that kernels multiply
- * raw int8 inputs; a window that reaches beyond the input therefore reads the input's zero point there. */
+ * all channels. */
 typedef struct {
   const int32_t *bias;
   const int32_t *multiplier; /* in [0, 2^31) */
