@@ -41,7 +41,7 @@ def add_sources(env, project):
     # The last option counts, and the platform adds its own: ours are put behind the whole command.
     commands = {
         name: {tool: f"{env[tool]} {options}" for tool in ("CCCOM", "CXXCOM")}
-        for name, options in (("size", strict), ("speed", f"{strict} -O3"))
+        for name, options in (("size", strict), ("speed", f"{strict} -O2"))
     }
     fast_folders = [str(folder) for folder, fast in project.source_folders() if fast]
     ours = [str(folder) for folder, _ in project.source_folders()] + [env.subst("$PROJECT_SRC_DIR")]
