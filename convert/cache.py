@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         raise
 
 
+_STALE_SECONDS = 24 * 3600.0
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left: work folders that nobody has touched for a day."""
+    for path in folder.glob(".*"):
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Cache:
     """Finished stages by name and key, each a folder."""
 
@@ -77,6 +88,7 @@ class Cache:
             return found, True
         final = self.root / stage / key
         final.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(final.parent)
         work = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{key[:12]}."))
         try:
             make(work)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def test_an_interrupted_stage_leaves_no_entry(tmp_path: Path, failure: type[Base
     with pytest.raises(failure):
         Cache(tmp_path).get("stage", "key", make)
     assert list((tmp_path / "stage").iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    old, fresh = tmp_path / "stage" / ".old.x", tmp_path / "stage" / ".fresh.x"
+    for folder in (old, fresh):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    Cache(tmp_path).get("stage", "key", lambda _: None)
+    assert fresh.is_dir() and not old.exists()
 
 
 def test_two_runs_may_make_the_same_entry(tmp_path: Path) -> None:
