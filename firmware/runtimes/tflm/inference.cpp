@@ -103,7 +103,7 @@ int Guarded(int (*step)(), const char *name) {
   message[0] = '\0';
   tflm_log::Clear();
   if (setjmp(tflm_trap::place) != 0) {
-    return Fail("TFLite Micro aborted in %s: %s", name, Logged());
+    return Fail("%s gave up with an arena of %u bytes: %s", name, static_cast<unsigned>(sizeof arena), Logged());
   }
   tflm_trap::armed = true;
   const int result = step();

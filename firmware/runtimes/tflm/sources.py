@@ -6,9 +6,12 @@ The interpreter is compiled for size and the kernels for speed: on a Cortex-M4 t
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from SCons.Script import Copy
 
-from convert import tflm_tree
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[2]))
+
+from convert import tflm_tree  # noqa: E402
 
 # Behind everything that the platform gives, so that these count.
 COMMON = "-w -ffunction-sections -fdata-sections -fmessage-length=0"
@@ -37,15 +40,21 @@ def configure(env, tflm_dir, ops=None):
         CCFLAGS=[("-isystem", str(folder)) for folder in tree.includes],
         LINKFLAGS=LINK,
     )
+    folder = Path("$BUILD_DIR") / "tflite_micro"
     objects = []
     for sources, level in ((tree.core, INTERPRETER), (tree.kernels, KERNELS)):
-        commands = {
-            "CCCOM": f"{env['CCCOM']} {COMMON} {C} {level}",
-            "CXXCOM": f"{env['CXXCOM']} {COMMON} {CXX} {level}",
-        }
+        header = str(folder / f"precompiled{level}.h")
+        cxx = f"{env['CXXCOM']} {COMMON} {CXX} {level}"
+        env.Command(header, str(HERE / "precompiled.h"), Copy("$TARGET", "$SOURCE"))
+        # g++ makes a precompiled header of a .h file, and takes it for -include where one lies beside that file.
+        precompiled = env.Command(f"{header}.gch", header, env.VerboseAction(cxx, "Compiling $TARGET"))
+        commands = {"CCCOM": f"{env['CCCOM']} {COMMON} {C} {level}", "CXXCOM": f"{cxx} -include {header}"}
         for source in sources:
-            target = Path("$BUILD_DIR") / "tflite_micro" / source.relative_to(tree.root).with_suffix(".o")
-            objects += env.Object(str(target), str(source), **commands)
+            target = folder / source.relative_to(tree.root).with_suffix(".o")
+            made = env.Object(str(target), str(source), **commands)
+            if source.suffix != ".c":
+                env.Depends(made, precompiled)
+            objects += made
     library = env.StaticLibrary(str(Path("$BUILD_DIR") / "libtflite_micro.a"), objects)
     env.Append(LIBS=[library])
     return tree

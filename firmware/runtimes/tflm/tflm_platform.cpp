@@ -4,8 +4,10 @@
  * which prints on Serial; linked with -Wl,--wrap=DebugLog its log comes here first. Any other library keeps its own
  * log, and messages then say less. */
 #include <cstdarg>
+#include <cstddef>
 #include <cstdint>
 
+#include "tensorflow/lite/micro/micro_context.h"
 #include "tflm_log.h"
 #include "tflm_trap.h"
 
@@ -48,12 +50,31 @@ bool armed = false;
 
 }  // namespace tflm_trap
 
-/* With -Wl,--wrap=abort a check that fails inside the library ends in inference_message() instead of a silent halt. */
-extern "C" [[noreturn]] void __wrap_abort(void);
-extern "C" [[noreturn]] void __wrap_abort(void) {
+namespace {
+
+[[noreturn]] void Leave() {
   if (tflm_trap::armed) {
     tflm_trap::armed = false;
     longjmp(tflm_trap::place, 1);
   }
   __builtin_trap();
+}
+
+}  // namespace
+
+/* With -Wl,--wrap=abort a check that fails inside the library ends in inference_message() instead of a silent halt. */
+extern "C" [[noreturn]] void __wrap_abort(void);
+extern "C" [[noreturn]] void __wrap_abort(void) { Leave(); }
+
+/* tflite::MicroContextAllocatePersistentBuffer(TfLiteContext *, size_t). The library's own is inline, hence weak, and
+ * this one takes its place when linking. Where the arena is too small, the library's returns a null pointer that most
+ * kernels write through; here the failure becomes a message: the library has logged the missing bytes by then. */
+extern "C" void *TflmAllocate(TfLiteContext *context, size_t bytes) __asm__(
+    "_ZN6tflite36MicroContextAllocatePersistentBufferEP13TfLiteContextj");
+extern "C" void *TflmAllocate(TfLiteContext *context, size_t bytes) {
+  void *found = tflite::GetMicroContext(context)->AllocatePersistentBuffer(bytes);
+  if (found == nullptr) {
+    Leave();
+  }
+  return found;
 }
