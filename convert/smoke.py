@@ -117,8 +117,8 @@ def compare(run: Run, golden: Bytes, where: str = "") -> None:
     if found:
         first = found[0]
         raise OutputsDifferError(
-            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; first: vector {first.vector}, "
-            f"output byte {first.byte} is {first.actual} and should be {first.expected}. {where}".rstrip()
+            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; first: vector "
+            f"{first.vector}, output byte {first.byte} is {first.actual} and should be {first.expected}. {where}".rstrip()
         )
 
 
