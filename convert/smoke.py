@@ -50,6 +50,9 @@ class Mismatch:
     expected: int
     actual: int
 
+    def __str__(self) -> str:
+        return f"vector {self.vector}, output byte {self.byte} is {self.actual} and should be {self.expected}"
+
 
 def parse(transcript: Transcript, output_bytes: int) -> Run:
     """Read the console protocol.
@@ -115,10 +118,8 @@ def compare(run: Run, golden: Bytes, where: str = "") -> None:
         raise OutputsDifferError(f"the firmware ran {len(run.outputs)} of {len(golden)} test vectors")
     found = mismatches(run.outputs, golden)
     if found:
-        first = found[0]
         raise OutputsDifferError(
-            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; first: vector "
-            f"{first.vector}, output byte {first.byte} is {first.actual} and should be {first.expected}. {where}".rstrip()
+            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; first: {found[0]}. {where}".rstrip()
         )
 
 
