@@ -119,7 +119,8 @@ def compare(run: Run, golden: Bytes, where: str = "") -> None:
     found = mismatches(run.outputs, golden)
     if found:
         raise OutputsDifferError(
-            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; first: {found[0]}. {where}".rstrip()
+            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; "
+            f"first: {found[0]}. {where}".rstrip()
         )
 
 
