@@ -117,7 +117,9 @@ def check_tree(path: Path) -> None:
     if _source(root / _KERNELS / "conv") is None and not _has_cmsis_nn(root):
         raise UsageError(
             f"--tflm-dir {path}: neither reference nor CMSIS-NN kernels are whole (no {_KERNELS.as_posix()}/conv.cc, "
-            f"and not both {_KERNELS.as_posix()}/cmsis_nn and third_party/cmsis_nn); {_HOW_TO_MAKE}"
+            f"and not all of {_KERNELS.as_posix()}/cmsis_nn, third_party/cmsis_nn and "
+            "third_party/cmsis/CMSIS/Core/Include with its m-profile folder, which create_tflm_tree.py leaves out: "
+            f"copy it); {_HOW_TO_MAKE}"
         )
 
 
@@ -212,9 +214,18 @@ def _cmsis(root: Path) -> tuple[Path, Path]:
         library = root / place / "cmsis_nn"
         headers = root / place / "cmsis/CMSIS/Core/Include"
         whole = (library / "Include/arm_nnfunctions.h").is_file() and (library / "Source").is_dir()
-        if whole and ((headers / "cmsis_gcc.h").is_file() or (headers / "m-profile/cmsis_gcc_m.h").is_file()):
+        if whole and _core_headers_whole(headers):
             return library, headers
     raise FileNotFoundError("cmsis_nn")
+
+
+def _core_headers_whole(headers: Path) -> bool:
+    """Whether CMSIS core's headers are all there: those of CMSIS 6 include some in m-profile/."""
+    compiler = headers / "cmsis_gcc.h"
+    if not compiler.is_file():
+        return False
+    split = "m-profile/cmsis_gcc_m.h" in compiler.read_text(encoding="utf-8", errors="replace")
+    return not split or (headers / "m-profile/cmsis_gcc_m.h").is_file()
 
 
 def _has_cmsis_nn(root: Path) -> bool:

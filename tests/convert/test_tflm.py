@@ -292,6 +292,17 @@ def test_cmsis_nn_replaces_kernels_of_the_same_name(tmp_path):
     assert "third_party/cmsis_nn/Source/arm_convolve_f32.c" not in kernels(found)
 
 
+def test_core_headers_without_their_m_profile_folder_are_not_whole(tmp_path):
+    root = tree(tmp_path, cmsis=True)
+    put(root, "third_party/cmsis/CMSIS/Core/Include/cmsis_gcc.h", '#include "m-profile/cmsis_gcc_m.h"\n')
+    assert not tflm_tree.scan(root).cmsis_nn
+    (root / "tensorflow/lite/micro/kernels/conv.cc").unlink()
+    with pytest.raises(UsageError, match=r"m-profile folder, which create_tflm_tree\.py leaves out: copy it"):
+        tflm_tree.check_tree(root)
+    put(root, "third_party/cmsis/CMSIS/Core/Include/m-profile/cmsis_gcc_m.h")
+    assert tflm_tree.scan(root).cmsis_nn
+
+
 def test_only_the_operators_asked_for_are_compiled(tmp_path):
     found = tflm_tree.scan(tree(tmp_path, cmsis=True), ["CONV_2D"])
     assert {name for name in kernels(found) if "third_party" not in name} == {
