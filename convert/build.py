@@ -8,13 +8,9 @@ unreadable input, 3 does not fit the board, 4 outputs differ from the golden ref
 import json
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 # Run as a script, Python puts convert/ first on its path, where our names would shadow others.
 if __name__ == "__main__":
@@ -26,32 +22,18 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from convert import (
-    accuracy,
-    boards,
-    budget,
-    compiled,
-    emit,
-    golden,
-    golden_worker,
-    graph,
-    quantize,
-    report,
-    smoke,
-    tflm,
-    toolchain,
-    vectors,
-)
-from convert.cache import Cache, atomic_write, digest, digest_files
+from convert import accuracy, boards, budget, compiled, golden, graph, plan, project, quantize, report, smoke, toolchain
+from convert import source as sources
+from convert import vectors as test_vectors
+from convert.cache import Cache, atomic_write, digest
+from convert.compiled import host
 from convert.console import Ui
-from convert.errors import DoesNotFitError, PipelineError, ToolError, UsageError
+from convert.errors import PipelineError, ToolError
 from convert.paths import BOARDS, ROOT
+from convert.source import Floats, Labels, Source
 
 BUILD = ROOT / "build"
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.integer]
+_REPRESENTATIVE_SAMPLES = 500  # of the training set, drawn with the recipe's seed
 
 
 @dataclass(frozen=True)
@@ -72,18 +54,6 @@ class Job:
     seed: int = 1
 
 
-@dataclass(frozen=True)
-class Source:
-    """An int8 model and what is known about it."""
-
-    name: str
-    tflite: bytes
-    accuracy: report.Accuracy = field(default_factory=report.Accuracy)
-    samples: Callable[[], tuple[Floats, Labels]] | None = None  # test data: (n, *input shape), (n,)
-    require: Callable[[float], None] | None = None  # raises AccuracyError for an int8 accuracy below the recipe's bar
-    notes: tuple[str, ...] = ()
-
-
 class Draft:
     """The report as it grows; written whatever happens once the model is known."""
 
@@ -95,14 +65,27 @@ class Draft:
         """Set fields of the report."""
         self.value = self.value.model_copy(update=changes)
 
+    def note(self, text: str) -> None:
+        """Add a note."""
+        self.update(notes=(*self.value.notes, text))
+
 
 def run(job: Job, ui: Ui) -> Draft:
-    """Run all stages; raises PipelineError after writing what is known to report.json."""
+    """Run all stages; once the model is known, a PipelineError leaves this after the report was written."""
     choice = _resolve(job, ui)
-    source = _take(job, ui)
+    source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
     g = graph.load(source.tflite)
-    output = (job.output or BUILD / job.board.id / source.name).resolve()
-    draft = Draft(_first_report(job, source, g), output)
+    first = report.Report(
+        board=job.board.id,
+        board_name=job.board.name,
+        runtime=None if job.runtime == "auto" else job.runtime,
+        environment=None,
+        model=report.model_of(source.name, g),
+        accuracy=source.accuracy,
+        layers=report.layers_of(g),
+        notes=source.notes,
+    )
+    draft = Draft(first, (job.output or BUILD / job.board.id / source.name).resolve())
     try:
         _produce(job, source, g, choice, draft, ui)
     except PipelineError as e:
@@ -110,7 +93,7 @@ def run(job: Job, ui: Ui) -> Draft:
         raise
     finally:
         draft.update(stages=tuple(ui.stages))
-        draft.value.write(output)
+        draft.value.write(draft.output)
     return draft
 
 
@@ -119,15 +102,13 @@ def _produce(
 ) -> None:
     atomic_write(draft.output / "model.tflite", source.tflite)
     test, labels = _vectors(job, source, g)
-    reference = _golden(g, test, ui)
-    draft.update(accuracy=_measure_accuracy(source, g, ui), peers=_peers(reference.arena))
-    images = _generate(job, g, reference.arena, choice, ui, draft)
-    _write(job, source, g, choice, test, reference, images, draft)
+    reference = _golden(g, test, draft, ui)
+    _measure_accuracy(source, g, draft, ui)
+    _emit(job, source, g, choice, test, reference, draft, ui)
     if isinstance(choice, ToolError):
         raise choice
     draft.update(runtime=choice.runtime, environment=choice.environment.name, environment_reason=choice.reason)
     firmware = _build(job, g, choice, draft, ui)
-    draft.update(artifacts=_artifacts(draft.output, firmware))
     if job.smoke:
         _smoke(job, g, choice, firmware, test, labels, reference, draft, ui)
 
@@ -146,11 +127,8 @@ def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
     return choice
 
 
-# Where the model comes from
-
-
-def _take(job: Job, ui: Ui) -> Source:
-    return _import(job, job.model, ui) if job.model is not None else _train(job, ui)
+def _import(job: Job, path: Path, ui: Ui) -> Source:
+    return sources.from_file(path, job.representative, job.allow_custom_code, job.seed, ui)
 
 
 def _train(job: Job, ui: Ui) -> Source:
@@ -163,281 +141,111 @@ def _train(job: Job, ui: Ui) -> Source:
         trained = train.run(recipe, cache, ui.console)
         stage.cached = all(cached for _, _, cached in trained.steps)
         stage.detail = f"{recipe.name}: {', '.join(name for name, _, _ in trained.steps)}"
-    with ui.stage("quantise") as stage:
-        key = digest(trained.key, job.seed, _versions("tensorflow", quantize))
-        folder, stage.cached = cache.get("int8", key, partial(_quantize_trained, trained, job.seed))
-        tflite = (folder / "model.tflite").read_bytes()
-        stage.detail = f"int8 TFLite, {len(tflite):,} B"
-    data = trained.dataset
+
+    def convert() -> tuple[bytes, str]:
+        x = trained.dataset().x_train
+        count = min(len(x), _REPRESENTATIVE_SAMPLES)
+        chosen = np.random.default_rng(recipe.seed).choice(len(x), count, replace=False)
+        return quantize.to_int8(trained.model(), x[chosen]), ""
 
     def samples() -> tuple[Floats, Labels]:
-        return data().x_test, data().y_test
+        return trained.dataset().x_test, trained.dataset().y_test
 
     def require(int8: float) -> None:
         train.check_requirements(recipe, trained.float_accuracy, int8, trained.sparsity)
 
+    tflite, _ = sources.quantized(ui, cache, digest(trained.key, _REPRESENTATIVE_SAMPLES), convert)
     known = report.Accuracy(
         metric="accuracy", float_=trained.float_accuracy, pruned=trained.pruned_accuracy, sparsity=trained.sparsity
     )
     return Source(recipe.name, tflite, known, samples, require)
 
 
-def _quantize_trained(trained: Any, seed: int, folder: Path) -> None:
-    x = trained.dataset().x_train
-    chosen = np.random.default_rng(seed).choice(len(x), min(len(x), 500), replace=False)
-    (folder / "model.tflite").write_bytes(quantize.to_int8(trained.model(), x[chosen]))
-
-
-def _import(job: Job, path: Path, ui: Ui) -> Source:
-    from convert import keras_import
-
-    with ui.stage("import") as stage:
-        imported = keras_import.load(path, allow_custom_code=job.allow_custom_code)
-        stage.detail = f"{path} ({imported.kind})"
-    if imported.tflite is not None:
-        return Source(path.stem, imported.tflite)
-    note: str | None = None
-
-    def convert(folder: Path) -> None:
-        nonlocal note
-        data, note = quantize.representative_from(job.representative, imported.keras_model, job.seed)
-        (folder / "model.tflite").write_bytes(quantize.to_int8(imported.keras_model, data))
-        (folder / "note.txt").write_text(note or "")
-
-    with ui.stage("quantise") as stage:
-        data_key = job.representative.read_bytes() if job.representative else b""
-        key = digest(imported.source_sha256, data_key, job.seed, _versions("tensorflow", quantize, keras_import))
-        folder, stage.cached = Cache().get("int8", key, convert)
-        tflite = (folder / "model.tflite").read_bytes()
-        stage.detail = f"int8 TFLite, {len(tflite):,} B"
-    note = (folder / "note.txt").read_text()
-    return Source(path.stem, tflite, notes=(note,) if note else ())
-
-
-def _versions(package: str, *modules: ModuleType) -> str:
-    """Key of the code that makes a cached result: a package's version and our modules' sources."""
-    return digest(metadata.version(package), digest_files(Path(str(module.__file__)) for module in modules))
-
-
-# What it must answer
-
-
-def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[vectors.Vectors, Labels | None]:
+def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[test_vectors.Vectors, Labels | None]:
     if source.samples is None:
-        return vectors.computed(g, job.vectors), None
+        return test_vectors.computed(g, job.vectors), None
     x, y = source.samples()
-    return vectors.from_samples(g, x, job.vectors), y[: job.vectors]
+    return test_vectors.from_samples(g, x, job.vectors), y[: job.vectors]
 
 
-def _run_golden(g: graph.Graph, inputs: Bytes, ui: Ui) -> tuple[golden.Golden, bool]:
-    """TFLite Micro's outputs and arena, cached by model, inputs and version."""
-
-    def make(folder: Path) -> None:
-        with ui.bar("TFLite Micro on the host") as progress:
-            result = golden.run(g, inputs, progress=progress)
-        np.save(folder / "outputs.npy", result.outputs)
-        arena = {"total": result.arena.total, "head": result.arena.head, "tail": result.arena.tail}
-        (folder / "arena.json").write_text(json.dumps(arena))
-
-    key = digest(g.sha256, inputs.tobytes(), _versions("tflite-micro", golden, golden_worker))
-    folder, cached = Cache().get("golden", key, make)
-    arena = golden.ArenaUse(**json.loads((folder / "arena.json").read_text()))
-    return golden.Golden(np.load(folder / "outputs.npy"), None, arena), cached
+def _reference(g: graph.Graph, inputs: npt.NDArray[np.uint8], ui: Ui) -> tuple[golden.Golden, bool]:
+    with ui.bar("TFLite Micro on the host") as progress:
+        return golden.cached(g, inputs, Cache(), progress)
 
 
-def _golden(g: graph.Graph, test: vectors.Vectors, ui: Ui) -> golden.Golden:
+def _golden(g: graph.Graph, test: test_vectors.Vectors, draft: Draft, ui: Ui) -> golden.Golden:
     with ui.stage("golden") as stage:
-        result, stage.cached = _run_golden(g, test.inputs, ui)
-        probe = vectors.fnv1a32(result.outputs[0].tobytes())
-        stage.detail = (
-            f"TFLite Micro on the host: {len(test.inputs)} vectors, probe 0x{probe:08x}, arena {result.arena.total:,} B"
-        )
+        result, stage.cached = _reference(g, test.inputs, ui)
+        probe = test_vectors.fnv1a32(result.outputs[0].tobytes())
+        measured = f"probe 0x{probe:08x}, arena {result.arena.total:,} B"
+        stage.detail = f"TFLite Micro on the host: {len(test.inputs)} vectors, {measured}"
+    draft.update(peers=report.peers_of(result.arena))
     return result
 
 
-def _measure_accuracy(source: Source, g: graph.Graph, ui: Ui) -> report.Accuracy:
+def _measure_accuracy(source: Source, g: graph.Graph, draft: Draft, ui: Ui) -> None:
     if source.samples is None or source.require is None:
-        return source.accuracy
+        return
     with ui.stage("accuracy") as stage:
         x, y = source.samples()
-        result, stage.cached = _run_golden(g, vectors.quantize_inputs(g, x), ui)
+        result, stage.cached = _reference(g, test_vectors.quantize_inputs(g, x), ui)
         int8 = accuracy.top1(g, result.outputs, y)
         known = source.accuracy.model_copy(update={"int8": int8, "samples": len(y)})
         stage.detail = f"float {report.percent(known.float_)}, int8 {report.percent(int8)} on {len(y):,} samples"
+    draft.update(accuracy=known)
     source.require(int8)
-    return known
 
 
-def _peers(measured: golden.ArenaUse) -> dict[str, dict[str, int | float | str | None]]:
-    """What others need for the same model, measured in this run."""
-    source = "measured by the tflite-micro wheel on this 64-bit host, reference kernels"
-    return {
-        "tflite_micro_host": {"arena": measured.total, "head": measured.head, "tail": measured.tail, "source": source}
-    }
-
-
-# Emission
-
-
-@dataclass(frozen=True)
-class Image:
-    """A runtime's generated sources and what they will need on the device, in bytes."""
-
-    files: dict[str, str | bytes]
-    arena: int
-    weights: int
-
-
-def _compiled(g: graph.Graph, _: golden.ArenaUse) -> Image:
-    model = compiled.compile_model(g)
-    return Image(dict(model.render()), model.arena_bytes, model.weight_bytes)
-
-
-def _tflm(g: graph.Graph, measured: golden.ArenaUse) -> Image:
-    arena = tflm.plan_arena(g, measured)
-    return Image(dict(tflm.render(g, arena)), arena.bytes, len(g.data))
-
-
-_RUNTIMES = {"compiled": _compiled, "tflm": _tflm}
-
-
-def _generate(
-    job: Job,
-    g: graph.Graph,
-    measured: golden.ArenaUse,
-    choice: toolchain.Choice | ToolError,
-    ui: Ui,
-    draft: Draft,
-) -> dict[str, Image]:
-    """Sources of every runtime that the board's environments offer; only the chosen one's refusal is an error."""
-    wanted = job.runtime if isinstance(choice, ToolError) else choice.runtime
-    images: dict[str, Image] = {}
-    with ui.stage("generate") as stage:
-        for name in sorted({r for e in job.board.environments for r in e.runtimes}):
-            try:
-                images[name] = _RUNTIMES[name](g, measured)
-            except UsageError as e:
-                if name == wanted:
-                    raise
-                note = f"no sources for the {name} runtime: {e}"
-                ui.note(note)
-                draft.update(notes=(*draft.value.notes, note))
-        stage.detail = "; ".join(f"{name}: arena {i.arena:,} B, weights {i.weights:,} B" for name, i in images.items())
-    return images
-
-
-def _write(
+def _emit(
     job: Job,
     source: Source,
     g: graph.Graph,
     choice: toolchain.Choice | ToolError,
-    test: vectors.Vectors,
+    test: test_vectors.Vectors,
     reference: golden.Golden,
-    images: dict[str, Image],
     draft: Draft,
+    ui: Ui,
 ) -> None:
-    names = {"board": job.board.id, "model": source.name, "model_sha256": g.sha256}
-    files: dict[str, str | bytes] = {"common/model_config.h": emit.render("common/model_config.h.j2", names)}
-    files |= {f"common/{name}": text for name, text in vectors.render_vectors(g, test).items()}
-    for runtime, image in images.items():
-        files |= {f"{runtime}/{name}": content for name, content in image.files.items()}
-    files["build.json"] = json.dumps(_build_json(job, source, choice, test, images), indent=2) + "\n"
-    emit.write_tree(draft.output / "generated", files)
-    smoke.save_golden(draft.output, test.inputs, reference.outputs)
-    active = json.dumps({"output": _relative(draft.output)}) + "\n"
-    atomic_write(BUILD / job.board.id / "active.json", active)
+    def refused(text: str) -> None:
+        ui.note(text)
+        draft.note(text)
 
-
-def _relative(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
-
-
-def _build_json(
-    job: Job,
-    source: Source,
-    choice: toolchain.Choice | ToolError,
-    test: vectors.Vectors,
-    images: dict[str, Image],
-) -> dict[str, object]:
-    """What PlatformIO's scripts read; an environment that was not chosen gets the asked-for runtime or its default."""
+    # An environment that was not chosen gets the asked-for runtime, or its default one.
     runtimes = {e.name: job.runtime if job.runtime in e.runtimes else e.runtimes[0] for e in job.board.environments}
+    wanted: str = job.runtime
     if not isinstance(choice, ToolError):
-        runtimes[choice.environment.name] = choice.runtime
-    return {
-        "schema": 1,
-        "board": job.board.id,
-        "model": source.name,
-        "runtimes": runtimes,
-        "tflm_dir": None if job.tflm_dir is None else str(job.tflm_dir.resolve()),
-        "memory": {name: {"arena": image.arena, "weights": image.weights} for name, image in images.items()},
-        "vector_bytes": test.stored_bytes,
-    }
-
-
-# Building and running
-
-
-def _widest(g: graph.Graph) -> str:
-    """Where the activations need the most memory, for the message that they do not fit."""
-    live = [
-        sum(g.tensors[i].nbytes for i, (first, last) in g.lifetimes.items() if first <= op.index <= last)
-        for op in g.operators
-    ]
-    peak = max(range(len(live)), key=live.__getitem__)
-    op = g.operators[peak]
-    shape = "x".join(map(str, g.tensors[op.outputs[0]].shape))
-    return f"The widest point is operator {peak} ({op.name}, output {shape}) with {live[peak]:,} B of live tensors."
-
-
-def _check_fit(messages: list[str], g: graph.Graph) -> None:
-    if messages:
-        raise DoesNotFitError(" ".join([*messages, _widest(g)]))
-
-
-def _memory(ram: budget.Memory, flash: budget.Memory, stack_reserve: int) -> dict[str, int]:
-    by_name = {part.name: part.bytes for part in (*ram.parts, *flash.parts)}
-    return {
-        "arena": by_name["arena"],
-        "arena_budget": ram.budget - (ram.used - by_name["arena"]),
-        "stack_reserve": stack_reserve,
-        "ram_budget": ram.budget,
-        "weights": by_name["weights"],
-        "vectors": by_name["test vectors"],
-        "flash_budget": flash.budget,
-    }
+        wanted = runtimes[choice.environment.name] = choice.runtime
+    with ui.stage("generate") as stage:
+        found = project.images(job.board, g, reference.arena, wanted, refused)
+        manifest = project.build_json(job.board, source.name, runtimes, found, test, job.tflm_dir)
+        project.write(draft.output / "generated", g, test, found, manifest)
+        smoke.save_golden(draft.output, test.inputs, reference.outputs)
+        place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
+        atomic_write(BUILD / job.board.id / "active.json", json.dumps({"output": place.as_posix()}) + "\n")
+        stage.detail = "; ".join(f"{name}: arena {i.arena:,} B, weights {i.weights:,} B" for name, i in found.items())
 
 
 def _build(job: Job, g: graph.Graph, choice: toolchain.Choice, draft: Draft, ui: Ui) -> toolchain.Firmware:
-    manifest = job.board.model_dump(mode="json")
-    generated = json.loads((draft.output / "generated" / "build.json").read_text())
+    board = job.board.model_dump(mode="json")
+    manifest = json.loads((draft.output / "generated" / "build.json").read_text())
     name, reserve = choice.environment.name, job.board.tinyml.stack_reserve
     with ui.stage("fit") as stage:
-        ram, flash = budget.estimate(manifest, generated, name)
-        draft.update(memory=report.Memory(**_memory(ram, flash, reserve)))
-        _check_fit(budget.before_build(manifest, generated, name), g)
-        stage.detail = (
-            f"before the build: RAM {ram.used:,} of {ram.budget:,} B, flash {flash.used:,} of {flash.budget:,} B"
-        )
+        ram, flash = budget.estimate(board, manifest, name)
+        draft.update(memory=report.Memory(**plan.memory(ram, flash, reserve)))
+        plan.check(budget.before_build(board, manifest, name), g)
+        used = f"RAM {ram.used:,} of {ram.budget:,} B, flash {flash.used:,} of {flash.budget:,} B"
+        stage.detail = f"before the build: {used}"
     with ui.stage("build") as stage:
         firmware = toolchain.build(name, draft.output)
-        ram, flash = budget.measure(manifest, generated, name, firmware.flash, firmware.static_ram)
-        code = next(part.bytes for part in flash.parts if part.name == "code")
-        linked = {"static_ram": firmware.static_ram, "code": code, "flash": firmware.flash}
-        draft.update(memory=report.Memory(**_memory(ram, flash, reserve), **linked))
-        _check_fit(budget.after_link(manifest, generated, name, firmware.flash, firmware.static_ram), g)
+        ram, flash = budget.measure(board, manifest, name, firmware.flash, firmware.static_ram)
+        linked = {"static_ram": firmware.static_ram, "flash": firmware.flash}
+        draft.update(memory=report.Memory(**plan.memory(ram, flash, reserve), **linked))
+        plan.check(budget.after_link(board, manifest, name, firmware.flash, firmware.static_ram), g)
         stage.detail = f"{name}: flash {firmware.flash:,} B, static RAM {firmware.static_ram:,} B"
+    paths = {"model": draft.output / "model.tflite", "generated": draft.output / "generated"}
+    paths |= {"elf": firmware.elf, "image": firmware.image, "page": draft.output / report.PAGE}
+    draft.update(artifacts={key: path.relative_to(draft.output).as_posix() for key, path in paths.items()})
     return firmware
-
-
-def _artifacts(output: Path, firmware: toolchain.Firmware) -> dict[str, str]:
-    paths = {
-        "model": output / "model.tflite",
-        "generated": output / "generated",
-        "elf": firmware.elf,
-        "image": firmware.image,
-        "page": output / report.PAGE,
-    }
-    return {name: path.relative_to(output).as_posix() for name, path in paths.items()}
 
 
 def _smoke(
@@ -445,7 +253,7 @@ def _smoke(
     g: graph.Graph,
     choice: toolchain.Choice,
     firmware: toolchain.Firmware,
-    test: vectors.Vectors,
+    test: test_vectors.Vectors,
     labels: Labels | None,
     reference: golden.Golden,
     draft: Draft,
@@ -454,37 +262,27 @@ def _smoke(
     if choice.environment.emulator is None:
         note = f"environment {choice.environment.name} has no emulator: the firmware was built and not run"
         ui.note(note)
-        draft.update(notes=(*draft.value.notes, note))
+        draft.note(note)
         return
     with ui.stage("smoke") as stage:
         transcript = smoke.emulate(firmware.elf, job.board, choice.environment, job.timeout)
         result = smoke.parse(transcript, reference.outputs.shape[1])
         different = smoke.mismatches(result.outputs, reference.outputs)
         draft.update(
-            smoke=report.Smoke(
-                emulator=transcript.emulator,
-                passed=not different and len(result.outputs) == len(reference.outputs),
-                vectors=len(result.outputs),
-                mismatches=len(different),
-                instructions_per_inference=result.instructions,
-                probe_fnv=f"0x{vectors.fnv1a32(result.outputs[0].tobytes()):08x}",
-            ),
+            smoke=smoke.section(transcript, result, reference.outputs),
             memory=draft.value.memory.model_copy(update={"stack": result.stack}),
         )
-        if labels is not None:
-            device = accuracy.top1(g, result.outputs[1:], labels)
-            known = {"device": device, "device_samples": len(labels)}
+        if labels is not None and len(labels):
+            known = {"device": accuracy.top1(g, result.outputs[1:], labels), "device_samples": len(labels)}
             draft.update(accuracy=draft.value.accuracy.model_copy(update=known))
         smoke.compare(result, reference.outputs, _locate(g, test, different))
         stage.detail = f"{transcript.emulator}: {len(result.outputs)} vectors, every byte equal to TFLite Micro"
 
 
-def _locate(g: graph.Graph, test: vectors.Vectors, different: list[smoke.Mismatch]) -> str:
+def _locate(g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]) -> str:
     """Which layer differs first, from the same sources compiled for the host; "" where nothing differs."""
     if not different:
         return ""
-    from convert.compiled import host
-
     vector = test.inputs[different[0].vector : different[0].vector + 1]
     try:
         expected = golden.run(g, vector, layers=True).layers or {}
@@ -496,33 +294,6 @@ def _locate(g: graph.Graph, test: vectors.Vectors, different: list[smoke.Mismatc
             if actual is not None and tensor in actual and not np.array_equal(actual[tensor], expected[tensor]):
                 return f"The compiled runtime differs on the host too, first in operator {op.index} ({op.name})."
     return "On the host the compiled runtime agrees in every layer, so compiler, port or emulator is at fault."
-
-
-def _first_report(job: Job, source: Source, g: graph.Graph) -> report.Report:
-    def layer(op: graph.Operator) -> report.Layer:
-        weights = sum(g.tensors[i].nbytes for i in op.inputs if i >= 0 and g.tensors[i].data is not None)
-        out = g.tensors[op.outputs[0]]
-        return report.Layer(
-            index=op.index,
-            operator=op.name,
-            output=out.shape,
-            macs=g.macs_of(op),
-            weight_bytes=weights,
-            output_bytes=sum(g.tensors[i].nbytes for i in op.outputs),
-        )
-
-    return report.Report(
-        board=job.board.id,
-        board_name=job.board.name,
-        runtime=None if job.runtime == "auto" else job.runtime,
-        environment=None,
-        model=report.Model(
-            name=source.name, sha256=g.sha256, macs=g.macs, parameters=g.parameters, tflite_bytes=len(g.data)
-        ),
-        accuracy=source.accuracy,
-        layers=tuple(layer(op) for op in g.operators),
-        notes=source.notes,
-    )
 
 
 # Command line

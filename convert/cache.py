@@ -11,7 +11,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 from convert.paths import ROOT
 
@@ -35,6 +37,11 @@ def digest_files(paths: Iterable[Path], root: Path = ROOT) -> str:
     """SHA-256 (hex) over files' names, relative to `root`, and contents: the version of a piece of code."""
     files = sorted((p.resolve().relative_to(root).as_posix(), p.read_bytes()) for p in paths)
     return digest(*(item for pair in files for item in pair))
+
+
+def code_version(package: str, *modules: ModuleType) -> str:
+    """Key of the code that makes a result: a package's version and the sources of our modules around it."""
+    return digest(metadata.version(package), digest_files(Path(str(module.__file__)) for module in modules))
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:

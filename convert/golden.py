@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ import numpy.typing as npt
 from numpy.lib.format import open_memmap
 from tflite_micro.tensorflow.lite.micro.python.schema_py_generated import BuiltinOperator
 
+from convert import golden_worker
+from convert.cache import Cache, code_version, digest
 from convert.errors import ToolError, UsageError
 from convert.graph import Graph
 from convert.paths import ROOT
@@ -99,6 +101,20 @@ def run(
                 raise UsageError(_refusal(graph, result["refused"]))
         kept = {index: np.load(folder / f"layer_{index}.npy") for index, _, _ in request["layers"]}
         return Golden(np.load(folder / "outputs.npy"), kept if layers else None, _arena(results[0]["allocations"]))
+
+
+def cached(graph: Graph, inputs: npt.NDArray[np.uint8], cache: Cache, progress: Progress) -> tuple[Golden, bool]:
+    """`run` without layers, kept by model, inputs and version; returns (golden, whether it was kept)."""
+
+    def make(folder: Path) -> None:
+        made = run(graph, inputs, progress=progress)
+        np.save(folder / "outputs.npy", made.outputs)
+        (folder / "arena.json").write_text(json.dumps(asdict(made.arena)))
+
+    version = code_version("tflite-micro", sys.modules[__name__], golden_worker)
+    folder, kept = cache.get("golden", digest(graph.sha256, inputs.tobytes(), version), make)
+    arena = ArenaUse(**json.loads((folder / "arena.json").read_text()))
+    return Golden(np.load(folder / "outputs.npy"), None, arena), kept
 
 
 def _quiet(done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 Sizes in bytes, times in seconds; unknown is null, never invented.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,8 @@ from rich.text import Text
 
 from convert.cache import atomic_write
 from convert.emit import render
+from convert.golden import ArenaUse
+from convert.graph import Graph, Operator
 
 FILE = "report.json"
 PAGE = "report.html"
@@ -126,6 +129,36 @@ class Report(_Section):
         atomic_write(
             output / PAGE, render("report/report.html.j2", {"r": self, "bars": _bars(self), "percent": percent})
         )
+
+
+def model_of(name: str, graph: Graph) -> Model:
+    """The model's section."""
+    return Model(
+        name=name, sha256=graph.sha256, macs=graph.macs, parameters=graph.parameters, tflite_bytes=len(graph.data)
+    )
+
+
+def layers_of(graph: Graph) -> tuple[Layer, ...]:
+    """A line an operator."""
+
+    def layer(op: Operator) -> Layer:
+        constants = (graph.tensors[i] for i in op.inputs if i >= 0 and graph.tensors[i].data is not None)
+        return Layer(
+            index=op.index,
+            operator=op.name,
+            output=graph.tensors[op.outputs[0]].shape,
+            macs=graph.macs_of(op),
+            weight_bytes=sum(t.nbytes for t in constants),
+            output_bytes=sum(graph.tensors[i].nbytes for i in op.outputs if i >= 0),
+        )
+
+    return tuple(layer(op) for op in graph.operators)
+
+
+def peers_of(arena: ArenaUse) -> dict[str, dict[str, int | float | str | None]]:
+    """What others need for the same model, measured in this run."""
+    source = "measured by the tflite-micro wheel on this 64-bit host, reference kernels"
+    return {"tflite_micro_host": {**asdict(arena), "source": source}}
 
 
 def percent(share: float | None) -> str:

@@ -20,7 +20,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from convert import boards
+from convert import boards, report
 from convert.cache import atomic_write
 from convert.emulate import Transcript
 from convert.errors import OutputsDifferError, PipelineError, ToolError, UsageError
@@ -122,6 +122,19 @@ def compare(run: Run, golden: Bytes, where: str = "") -> None:
             f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; "
             f"first: {found[0]}. {where}".rstrip()
         )
+
+
+def section(transcript: Transcript, run: Run, golden: Bytes) -> report.Smoke:
+    """What the report says of a run."""
+    different = len(mismatches(run.outputs, golden))
+    return report.Smoke(
+        emulator=transcript.emulator,
+        passed=different == 0 and len(run.outputs) == len(golden),
+        vectors=len(run.outputs),
+        mismatches=different,
+        instructions_per_inference=run.instructions,
+        probe_fnv=f"0x{fnv1a32(run.outputs[0].tobytes()):08x}",
+    )
 
 
 def emulate(image: Path, board: boards.Board, environment: boards.Environment, timeout: float) -> Transcript:

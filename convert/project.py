@@ -1,0 +1,85 @@
+"""The generated project: sources of every runtime, test vectors and what PlatformIO's scripts read."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert import compiled, emit, tflm, vectors
+from convert.boards import Board, Runtime
+from convert.errors import UsageError
+from convert.golden import ArenaUse
+from convert.graph import Graph
+
+
+@dataclass(frozen=True)
+class Image:
+    """A runtime's generated sources and what they will need on the device, in bytes."""
+
+    files: Mapping[str, str | bytes]
+    arena: int
+    weights: int
+
+
+def _compiled(graph: Graph, _: ArenaUse) -> Image:
+    model = compiled.compile_model(graph)
+    return Image(dict(model.render()), model.arena_bytes, model.weight_bytes)
+
+
+def _tflm(graph: Graph, measured: ArenaUse) -> Image:
+    arena = tflm.plan_arena(graph, measured)
+    return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
+
+
+_GENERATORS: Mapping[Runtime, Callable[[Graph, ArenaUse], Image]] = {"compiled": _compiled, "tflm": _tflm}
+
+
+def images(
+    board: Board, graph: Graph, measured: ArenaUse, wanted: str, refused: Callable[[str], None]
+) -> dict[str, Image]:
+    """Sources of every runtime that the board's environments offer.
+
+    Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`.
+    """
+    found: dict[str, Image] = {}
+    for name in sorted({runtime for environment in board.environments for runtime in environment.runtimes}):
+        try:
+            found[name] = _GENERATORS[name](graph, measured)
+        except UsageError as e:
+            if name == wanted:
+                raise
+            refused(f"no sources for the {name} runtime: {e}")
+    return found
+
+
+def build_json(
+    board: Board,
+    model: str,
+    runtimes: Mapping[str, str],
+    found: Mapping[str, Image],
+    test: vectors.Vectors,
+    tflm_dir: Path | None,
+) -> dict[str, object]:
+    """What PlatformIO's scripts read; `runtimes` is the runtime of each environment."""
+    return {
+        "schema": 1,
+        "board": board.id,
+        "model": model,
+        "runtimes": dict(runtimes),
+        "tflm_dir": None if tflm_dir is None else str(tflm_dir.resolve()),
+        "memory": {name: {"arena": image.arena, "weights": image.weights} for name, image in found.items()},
+        "vector_bytes": test.stored_bytes,
+    }
+
+
+def write(
+    folder: Path, graph: Graph, test: vectors.Vectors, found: Mapping[str, Image], manifest: Mapping[str, object]
+) -> None:
+    """Write the whole project into `folder`; `manifest` is what `build_json` gave."""
+    names = {"board": manifest["board"], "model": manifest["model"], "model_sha256": graph.sha256}
+    files: dict[str, str | bytes] = {"common/model_config.h": emit.render("common/model_config.h.j2", names)}
+    files |= {f"common/{name}": text for name, text in vectors.render_vectors(graph, test).items()}
+    for runtime, image in found.items():
+        files |= {f"{runtime}/{name}": content for name, content in image.files.items()}
+    files["build.json"] = json.dumps(manifest, indent=2) + "\n"
+    emit.write_tree(folder, files)
