@@ -22,7 +22,21 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from convert import accuracy, boards, budget, compiled, golden, graph, plan, project, quantize, report, smoke, toolchain
+from convert import (
+    accuracy,
+    boards,
+    budget,
+    compiled,
+    golden,
+    graph,
+    plan,
+    project,
+    quantize,
+    report,
+    smoke,
+    tflm,
+    toolchain,
+)
 from convert import source as sources
 from convert import vectors as test_vectors
 from convert.cache import Cache, atomic_write, digest
@@ -206,7 +220,7 @@ def _emit(
     draft: Draft,
     ui: Ui,
 ) -> None:
-    def refused(text: str) -> None:
+    def warn(text: str) -> None:
         ui.note(text)
         draft.note(text)
 
@@ -215,8 +229,11 @@ def _emit(
     wanted: str = job.runtime
     if not isinstance(choice, ToolError):
         wanted = runtimes[choice.environment.name] = choice.runtime
+    if not isinstance(choice, ToolError) and choice.runtime == "tflm" and choice.environment.framework == "arduino":
+        for text in tflm.check_arduino(g):
+            warn(text)
     with ui.stage("generate") as stage:
-        found = project.images(job.board, g, reference.arena, wanted, refused)
+        found = project.images(job.board, g, reference.arena, wanted, warn)
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.tflm_dir)
         project.write(draft.output / "generated", g, test, found, manifest)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)

@@ -361,6 +361,8 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
 
     quantizing = converter()
     quantizing.optimizations = [tf.lite.Optimize.DEFAULT]
+    # Per tensor: smaller, and Arduino's TFLite Micro (early 2023) computes per-channel dense layers wrongly.
+    quantizing._experimental_disable_per_channel_quantization_for_dense_layers = True
     quantizing.representative_dataset = samples
     quantizing.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     quantizing.inference_input_type = quantizing.inference_output_type = tf.int8

@@ -167,6 +167,14 @@ def chirale_notes(graph: Graph) -> tuple[str, ...]:
     )
 
 
+def check_arduino(graph: Graph) -> tuple[str, ...]:
+    """Notes on a graph that the Arduino library is going to run. Raises UsageError for one that it must not run."""
+    refusals = chirale_refusals(graph)
+    if refusals:
+        raise UsageError(f"{'; '.join(refusals)}. Take --runtime compiled, which has no such limit")
+    return chirale_notes(graph)
+
+
 def render(graph: Graph, arena: TflmArena) -> dict[str, str | bytes]:
     """Render generated/tflm: name -> content; the same graph and arena give the same bytes.
 

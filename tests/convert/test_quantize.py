@@ -52,6 +52,8 @@ def test_int8_is_close_to_float(libraries, library):
     assert {t.dtype for t in view.weights} == {np.dtype(np.int8), np.dtype(np.int32)}
     (conv,) = [op for op in view.operators if op.name == "CONV_2D"]
     assert view.tensors[conv.inputs[1]].quantization.axis == 0  # per channel
+    (dense,) = [op for op in view.operators if op.name == "FULLY_CONNECTED"]
+    assert view.tensors[dense.inputs[1]].quantization.axis is None  # per tensor
     expected = np.asarray(model(IMAGES))
     scale = view.tensors[view.outputs[0]].quantization.scale
     error = np.abs(answers(data, IMAGES) - expected)

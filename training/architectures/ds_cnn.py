@@ -9,7 +9,7 @@ multiply-accumulates and holds `c_in*(9 + c_out)` weights.
 from typing import Any
 
 from training import backend
-from training.architectures.parts import normalised, scores
+from training.architectures.parts import average, normalised, scores
 from training.recipe import DsCnn
 
 
@@ -28,5 +28,4 @@ def build(settings: DsCnn, shape: tuple[int, ...], classes: int) -> Any:
         x = normalised(x, depthwise, f"{name}_depthwise")
         pointwise = layers.Conv2D(block.filters, 1, use_bias=False, name=f"{name}_pointwise")
         x = normalised(x, pointwise, f"{name}_pointwise")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(image, scores(x, classes), name="ds_cnn")
+    return keras.Model(image, scores(average(x), classes), name="ds_cnn")

@@ -12,6 +12,16 @@ def normalised(x: Any, layer: Any, name: str) -> Any:
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
+def average(x: Any) -> Any:
+    """Mean of each channel (n, channels) of feature maps (n, height, width, channels).
+
+    A pooling window as large as the map, and not GlobalAveragePooling2D: TFLite's AVERAGE_POOL_2D is computed alike by
+    every release of TFLite Micro, while MEAN rounds otherwise in the one that Arduino's library carries.
+    """
+    layers = backend.keras().layers
+    return layers.Flatten(name="features")(layers.AveragePooling2D(x.shape[1:3], name="pool")(x))
+
+
 def scores(x: Any, classes: int) -> Any:
     """Class probabilities (n, classes) of feature vectors."""
     layers = backend.keras().layers

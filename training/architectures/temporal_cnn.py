@@ -9,7 +9,7 @@ and takes that many multiply-accumulates an output step.
 from typing import Any
 
 from training import backend
-from training.architectures.parts import normalised, scores
+from training.architectures.parts import average, normalised, scores
 from training.recipe import TemporalCnn
 
 
@@ -25,5 +25,4 @@ def build(settings: TemporalCnn, shape: tuple[int, ...], classes: int) -> Any:
             block.filters, (block.kernel, 1), (block.stride, 1), "same", use_bias=False, name=name
         )
         x = normalised(x, convolution, name)
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(window, scores(x, classes), name="temporal_cnn")
+    return keras.Model(window, scores(average(x), classes), name="temporal_cnn")
