@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from convert import compilers, image
+from convert import compilers, image, tflm_tree
 from convert.boards import Board, Environment, Runtime
 from convert.errors import DoesNotFitError, ToolError, UsageError, one_of
 from convert.paths import FIRMWARE, ROOT
@@ -169,6 +169,7 @@ def _from_tree(board: Board, runtime: Wanted, tflm_dir: Path) -> Choice:
         raise UsageError(
             f"board {board.id} has no bare environment to build TFLite Micro's sources in; leave --tflm-dir out"
         )
+    tflm_tree.check_tree(tflm_dir)
     return _chosen(bare, "tflm", f"TFLite Micro is built from {tflm_dir}")
 
 

@@ -140,7 +140,7 @@ def test_dense_layers_per_channel_do_not_compile_with_chirale():
     view = load(tensors, ops, inputs, outputs)
     assert re.search(r"operator 0 \(FULLY_CONNECTED\).*per channel.*per tensor", tflm.chirale_refusals(view)[0])
     assert '#error "operator 0 (FULLY_CONNECTED)' in rendered(view)["model_ops.h"]
-    with pytest.raises(UsageError, match="computes wrongly.*Take --runtime compiled"):
+    with pytest.raises(UsageError, match=r"computes wrongly.*Take --runtime compiled"):
         tflm.check_arduino(view)
 
 

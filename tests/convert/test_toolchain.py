@@ -121,11 +121,17 @@ def test_tflm_on_a_board_without_an_official_environment() -> None:
 @pytest.mark.parametrize("runtime", ["tflm", "auto"])
 @pytest.mark.parametrize(("board", "environment"), [("nano33", "nano33_bare"), ("qemu_m4", "qemu_m4")])
 def test_a_source_tree_is_built_in_the_bare_environment(
-    board: str, environment: str, runtime: toolchain.Wanted, tmp_path: Path
+    board: str, environment: str, runtime: toolchain.Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(toolchain.tflm_tree, "check_tree", lambda _: None)
     choice = toolchain.resolve(boards.load(board), runtime, tmp_path)
     assert (choice.environment.name, choice.runtime) == (environment, "tflm")
     assert str(tmp_path) in choice.reason
+
+
+def test_a_folder_that_is_no_source_tree_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a TFLite Micro source tree"):
+        toolchain.resolve(boards.load("qemu_m4"), "tflm", tmp_path)
 
 
 def test_a_source_tree_does_not_go_with_the_compiled_runtime(tmp_path: Path) -> None:
