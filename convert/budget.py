@@ -52,14 +52,22 @@ class Memory:
         )
 
 
-_RAM_ADVICE = (
-    "What helps: a smaller input or fewer channels in the widest layers (the arena is the largest live set of "
-    "activations), --runtime compiled (no interpreter data), or a board with more RAM."
-)
-_FLASH_ADVICE = (
-    "What helps: a narrower model or one with fewer layers, --runtime compiled (no interpreter), "
-    "fewer test vectors (--vectors), or a board with more flash."
-)
+def _advice(memory: str, runtime: str) -> str:
+    """What helps; the compiled runtime is only worth naming where it is not taken already."""
+    ways = {
+        "RAM": (
+            "a smaller input or fewer channels in the widest layers (the arena is the largest live set of activations)",
+            "a board with more RAM",
+        ),
+        "flash": (
+            "a narrower model or one with fewer layers",
+            "fewer test vectors (--vectors)",
+            "a board with more flash",
+        ),
+    }[memory]
+    compiled = () if runtime == "compiled" else ("--runtime compiled, which needs no interpreter",)
+    *first, last = (*compiled, *ways)
+    return f"What helps: {', '.join(first)}, or {last}."
 
 
 def _environment(board: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -77,7 +85,8 @@ def estimate(board: Mapping[str, Any], build: Mapping[str, Any], environment: st
     `board` is the board's JSON, `build` the generated build.json.
     """
     section, entry = board["tinyml"], _environment(board, environment)
-    need = build["memory"][build["runtimes"][environment]]
+    runtime = build["runtimes"][environment]
+    need = build["memory"][runtime]
     overhead = entry["overhead"]
     ram = Memory(
         "RAM",
@@ -87,7 +96,7 @@ def estimate(board: Mapping[str, Any], build: Mapping[str, Any], environment: st
             Part("core and start-up", overhead["ram"]),
             Part("stack reserve", section["stack_reserve"]),
         ),
-        _RAM_ADVICE,
+        _advice("RAM", runtime),
     )
     flash = Memory(
         "flash",
@@ -97,7 +106,7 @@ def estimate(board: Mapping[str, Any], build: Mapping[str, Any], environment: st
             Part("core and start-up", overhead["flash"]),
             Part("test vectors", build["vector_bytes"]),
         ),
-        _FLASH_ADVICE,
+        _advice("flash", runtime),
     )
     return ram, flash
 
@@ -106,7 +115,8 @@ def measure(
     board: Mapping[str, Any], build: Mapping[str, Any], environment: str, flash: int, static_ram: int
 ) -> tuple[Memory, Memory]:
     """RAM and flash of a linked image: `flash` and `static_ram` (.data + .bss, the arena included) in bytes."""
-    need = build["memory"][build["runtimes"][environment]]
+    runtime = build["runtimes"][environment]
+    need = build["memory"][runtime]
     ram = Memory(
         "RAM",
         board["upload"]["maximum_ram_size"],
@@ -115,14 +125,14 @@ def measure(
             Part("other static data", static_ram - need["arena"]),
             Part("stack reserve", board["tinyml"]["stack_reserve"]),
         ),
-        _RAM_ADVICE,
+        _advice("RAM", runtime),
     )
     rest = flash - need["weights"] - build["vector_bytes"]
     image = Memory(
         "flash",
         board["upload"]["maximum_size"],
         (Part("weights", need["weights"]), Part("code", rest), Part("test vectors", build["vector_bytes"])),
-        _FLASH_ADVICE,
+        _advice("flash", runtime),
     )
     return ram, image
 

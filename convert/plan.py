@@ -23,7 +23,7 @@ def widest(graph: Graph) -> str:
 def check(messages: list[str], graph: Graph) -> None:
     """Raise DoesNotFitError if a budget is exceeded."""
     if messages:
-        raise DoesNotFitError(" ".join([*messages, widest(graph)]))
+        raise DoesNotFitError("\n".join([*messages, widest(graph)]))
 
 
 def memory(ram: budget.Memory, flash: budget.Memory, stack_reserve: int) -> Mapping[str, Any]:

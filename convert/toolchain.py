@@ -262,7 +262,7 @@ def _platformio(arguments: Sequence[str], output: Path, log: Path, progress: Pro
 def _failure(environment: str, lines: Sequence[str], log: Path) -> DoesNotFitError | ToolError:
     over = [line[len(_BUDGET_MARK) :] for line in lines if line.startswith(_BUDGET_MARK)]
     if over:
-        return DoesNotFitError(" ".join(over))
+        return DoesNotFitError("\n".join(over))
     faults = [line.strip() for line in lines if _FAULT.search(line)][:3]
     reason = " | ".join(faults) if faults else "it gave no reason"
     return ToolError(f"PlatformIO could not build environment {environment}: {reason}. The whole output is in {log}")

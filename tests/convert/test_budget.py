@@ -39,6 +39,9 @@ def test_the_message_names_excess_takers_and_a_way_out() -> None:
     assert message.startswith("RAM of Arduino Nano 33 BLE is exceeded by 5,096 B: 25,096 B needed, 20,000 B there")
     assert message.index("arena 20,000 B") < message.index("stack reserve 4,096 B") < message.index("start-up 1,000 B")
     assert "What helps" in message
+    assert "--runtime compiled" not in message, "it is taken already"
+    (message,) = budget.before_build(board(ram=20000), BUILD, "nano33")
+    assert "--runtime compiled" in message
 
 
 def test_each_environment_is_charged_with_its_own_runtime() -> None:
