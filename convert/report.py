@@ -201,7 +201,7 @@ def _memory_rows(r: Report) -> RenderableType:
         parts = ", ".join(f"{name} {n:,}" for name, n in bar.parts)
         table.add_row(
             bar.name,
-            BlockBar(bar.budget, 0, min(bar.used, bar.budget), width=24, color=style, bgcolor="grey23"),
+            BlockBar(bar.budget, 0, min(bar.used, bar.budget), width=20, color=style, bgcolor="grey23"),
             Text(f"{bar.used:,} of {bar.budget:,} B ({100 * full:.1f} %)"),
             Text(parts, style="dim"),
         )
@@ -237,4 +237,5 @@ def show(report: Report, output: Path, console: Console) -> None:
     notes = [Text(f"note: {note}", style="yellow") for note in report.notes]
     title = Text(f"{report.model.name} on {report.board_name}")
     console.print(Panel(Group(facts, _memory_rows(report), *notes), title=title, title_align="left"))
-    console.print(f"report: {output / FILE} and {PAGE}", soft_wrap=True, highlight=False, markup=False)
+    near = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
+    console.print(f"report: {near / FILE} and {PAGE}", soft_wrap=True, highlight=False, markup=False)
