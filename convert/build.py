@@ -179,7 +179,8 @@ def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[test_vectors.Vec
     if source.samples is None:
         return test_vectors.computed(g, job.vectors), None
     x, y = source.samples()
-    return test_vectors.from_samples(g, x, job.vectors), y[: job.vectors]
+    chosen = test_vectors.spread(len(x), job.vectors)
+    return test_vectors.from_samples(g, x[chosen]), y[chosen]
 
 
 def _reference(g: graph.Graph, inputs: npt.NDArray[np.uint8], ui: Ui) -> tuple[golden.Golden, bool]:

@@ -5,6 +5,7 @@ always the probe. Real test data travel with the firmware as an array; without d
 by the same few lines of arithmetic here and on the device, so that they cost no flash.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,9 +93,9 @@ def quantize_inputs(graph: Graph, x: npt.NDArray[np.float32]) -> Bytes:
     if len(tensors) != 1:
         raise UsageError(f"the model has {len(tensors)} inputs; samples of a data set fit models with exactly 1")
     tensor = tensors[0]
-    if x[0].size != tensor.elements:
+    if math.prod(x.shape[1:]) != tensor.elements:
         raise UsageError(f"samples of shape {x.shape[1:]} do not fit the model's input of shape {tensor.shape[1:]}")
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(len(x), tensor.elements)
     if tensor.dtype.kind == "f":
         return np.ascontiguousarray(flat, tensor.dtype).view(np.uint8)
     q = tensor.quantization
@@ -107,13 +108,19 @@ def quantize_inputs(graph: Graph, x: npt.NDArray[np.float32]) -> Bytes:
     return quantized
 
 
-def from_samples(graph: Graph, x: npt.NDArray[np.float32], count: int) -> Vectors:
-    """The probe and the first `count` samples of real test data."""
-    if len(x) < count:
+def spread(available: int, count: int) -> npt.NDArray[np.intp]:
+    """Indices of `count` samples spread evenly over a test set, whose neighbours are often alike; ascending."""
+    if available < count:
         raise UsageError(
-            f"{count} test vectors asked for; the data set has {len(x)} test samples: pass fewer (--vectors)"
+            f"{count} test vectors asked for; the data set has {available} test samples: pass fewer (--vectors)"
         )
-    return Vectors(np.concatenate([computed(graph, 0).inputs, quantize_inputs(graph, x[:count])]), stored=True)
+    chosen: npt.NDArray[np.intp] = np.arange(count) * available // max(count, 1)
+    return chosen
+
+
+def from_samples(graph: Graph, x: npt.NDArray[np.float32]) -> Vectors:
+    """The probe and samples of real test data, (n, *input shape)."""
+    return Vectors(np.concatenate([computed(graph, 0).inputs, quantize_inputs(graph, x)]), stored=True)
 
 
 def fnv1a32(data: bytes) -> int:

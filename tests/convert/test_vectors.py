@@ -60,9 +60,14 @@ def test_computed_vectors_are_equal_in_c_and_python(tmp_path: Path, dtype: str) 
 def test_stored_vectors_are_equal_in_c_and_python(tmp_path: Path) -> None:
     g = graph(((1, 4, 4), "<i1"))
     x = np.random.default_rng(0).normal(size=(6, 4, 4)).astype(np.float32) * 40
-    v = vectors.from_samples(g, x, 5)
+    v = vectors.from_samples(g, x[:5])
     assert v.stored_bytes == 5 * 16
     np.testing.assert_array_equal(read_back(tmp_path, g, v), v.inputs)
+
+
+def test_no_samples_leave_the_probe() -> None:
+    g = graph(((1, 4, 4), "<i1"))
+    assert vectors.from_samples(g, np.zeros((0, 4, 4), np.float32)).inputs.shape == (1, 16)
 
 
 def test_the_probe_is_the_documented_formula() -> None:
@@ -83,7 +88,13 @@ def test_fnv_of_known_strings() -> None:
 
 def test_too_few_samples_is_refused() -> None:
     with pytest.raises(UsageError, match="5 test vectors asked for; the data set has 2"):
-        vectors.from_samples(graph(((1, 4), "<i1")), np.zeros((2, 4), np.float32), 5)
+        vectors.spread(2, 5)
+
+
+def test_samples_are_spread_over_the_test_set() -> None:
+    assert vectors.spread(10000, 4).tolist() == [0, 2500, 5000, 7500]
+    assert vectors.spread(3, 3).tolist() == [0, 1, 2]
+    assert vectors.spread(3, 0).tolist() == []
 
 
 def test_samples_of_another_shape_are_refused() -> None:
