@@ -65,7 +65,7 @@ def _advice(memory: str, runtime: str) -> str:
             "a board with more flash",
         ),
     }[memory]
-    compiled = () if runtime == "compiled" else ("--runtime compiled, which needs no interpreter",)
+    compiled: tuple[str, ...] = () if runtime == "compiled" else ("--runtime compiled, which needs no interpreter",)
     *first, last = (*compiled, *ways)
     return f"What helps: {', '.join(first)}, or {last}."
 

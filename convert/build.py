@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 # Run as a script, Python puts convert/ first on its path, where our names would shadow others.
 if __name__ == "__main__":
@@ -120,7 +121,9 @@ def _produce(
     _measure_accuracy(source, g, draft, ui)
     _emit(job, source, g, choice, test, reference, draft, ui)
     if isinstance(choice, ToolError):
+        _fit(job, g, job.board.environments[0].name, draft, ui)
         raise choice
+    _fit(job, g, choice.environment.name, draft, ui)
     draft.update(runtime=choice.runtime, environment=choice.environment.name, environment_reason=choice.reason)
     firmware = _build(job, g, choice, draft, ui)
     if job.smoke:
@@ -243,21 +246,28 @@ def _emit(
         stage.detail = "; ".join(f"{name}: arena {i.arena:,} B, weights {i.weights:,} B" for name, i in found.items())
 
 
-def _build(job: Job, g: graph.Graph, choice: toolchain.Choice, draft: Draft, ui: Ui) -> toolchain.Firmware:
-    board = job.board.model_dump(mode="json")
-    manifest = json.loads((draft.output / "generated" / "build.json").read_text())
-    name, reserve = choice.environment.name, job.board.tinyml.stack_reserve
+def _limits(job: Job, draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The board's JSON and the generated build.json, as convert.budget takes them."""
+    return job.board.model_dump(mode="json"), json.loads((draft.output / "generated" / "build.json").read_text())
+
+
+def _fit(job: Job, g: graph.Graph, environment: str, draft: Draft, ui: Ui) -> None:
+    board, manifest = _limits(job, draft)
     with ui.stage("fit") as stage:
-        ram, flash = budget.estimate(board, manifest, name)
-        draft.update(memory=report.Memory(**plan.memory(ram, flash, reserve)))
-        plan.check(budget.before_build(board, manifest, name), g)
+        ram, flash = budget.estimate(board, manifest, environment)
+        draft.update(memory=report.Memory(**plan.memory(ram, flash, job.board.tinyml.stack_reserve)))
+        plan.check(budget.before_build(board, manifest, environment), g)
         used = f"RAM {ram.used:,} of {ram.budget:,} B, flash {flash.used:,} of {flash.budget:,} B"
         stage.detail = f"before the build: {used}"
+
+
+def _build(job: Job, g: graph.Graph, choice: toolchain.Choice, draft: Draft, ui: Ui) -> toolchain.Firmware:
+    (board, manifest), name = _limits(job, draft), choice.environment.name
     with ui.stage("build") as stage:
         firmware = toolchain.build(name, draft.output)
         ram, flash = budget.measure(board, manifest, name, firmware.flash, firmware.static_ram)
         linked = {"static_ram": firmware.static_ram, "flash": firmware.flash}
-        draft.update(memory=report.Memory(**plan.memory(ram, flash, reserve), **linked))
+        draft.update(memory=report.Memory(**plan.memory(ram, flash, job.board.tinyml.stack_reserve), **linked))
         plan.check(budget.after_link(board, manifest, name, firmware.flash, firmware.static_ram), g)
         stage.detail = f"{name}: flash {firmware.flash:,} B, static RAM {firmware.static_ram:,} B"
     paths = {"model": draft.output / "model.tflite", "generated": draft.output / "generated"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 import jinja2
@@ -32,6 +33,14 @@ def c_string(text: str) -> str:
     return f'"{escaped}"'
 
 
+def generator() -> str:
+    """Name and version, as generated files carry them."""
+    try:
+        return f"tinyml-pipeline {metadata.version('tinyml-pipeline')}"
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "tinyml-pipeline"
+
+
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     env = jinja2.Environment(
@@ -42,6 +51,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=jinja2.select_autoescape(["html.j2"]),
     )
+    env.globals["generator"] = generator()
     env.filters["c_array"] = c_array
     env.filters["c_string"] = c_string
     return env

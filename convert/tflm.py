@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from types import MappingProxyType
 
 import numpy as np
@@ -184,7 +183,7 @@ def render(graph: Graph, arena: TflmArena) -> dict[str, str | bytes]:
     headers = {f"{_KERNELS}/micro_ops.h", "tensorflow/lite/micro/micro_mutable_op_resolver.h"}
     headers |= {entry.header for entry in entries if entry.header}
     context = {
-        "banner": f"tinyml-pipeline {metadata.version('tinyml-pipeline')}; model sha256 {graph.sha256}",
+        "banner": f"{emit.generator()}; model sha256 {graph.sha256}",
         "size": len(graph.data),
         "data": np.frombuffer(graph.data, np.uint8),
         "inputs": [_TYPES[graph.tensors[i].dtype.name] for i in graph.inputs],

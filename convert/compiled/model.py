@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -145,7 +144,6 @@ class CompiledModel:
         tensors = self.graph.tensors
         context = {
             "sha256": self.graph.sha256,
-            "generator": _version(),
             "arena_bytes": self.arena_bytes,
             "lower_bound": self.lower_bound,
             "weight_bytes": self.weight_bytes,
@@ -182,13 +180,6 @@ def _key(constant: Constant) -> tuple[bool, str, bytes]:
 def _operand(values: Array) -> Constant:
     """A constant tensor that a kernel reads like any other input."""
     return Constant("operand", values, "C order")
-
-
-def _version() -> str:
-    try:
-        return metadata.version("tinyml-pipeline")
-    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
-        return "source"
 
 
 def compile_model(graph: Graph) -> CompiledModel:

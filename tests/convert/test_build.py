@@ -132,6 +132,21 @@ def test_a_model_that_does_not_fit_is_exit_code_3(
 
 
 @pytest.mark.slow
+def test_accuracy_below_the_recipe_s_bar_is_exit_code_6(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert digits.is_dir(), "its training is cached"
+    monkeypatch.setattr(build.accuracy, "top1", lambda *_: 0.5)
+    result = command("--board", "qemu_m4", "--recipe", "digits", "--runtime", "compiled", "--output", tmp_path)
+    assert result.exit_code == 6, result.output
+    assert "int8 accuracy 0.5000 is below require.int8_accuracy" in result.output
+    assert "more than require.max_accuracy_drop" in result.output
+    r = json.loads((tmp_path / "report.json").read_text())
+    assert r["failure"]["exit_code"] == 6 and r["accuracy"]["int8"] == 0.5
+    assert not (tmp_path / "generated").exists(), "nothing is emitted that could be flashed"
+
+
+@pytest.mark.slow
 @needs_emulator
 def test_a_wrong_byte_on_the_device_is_exit_code_4(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
