@@ -79,62 +79,37 @@ def _environment(board: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     raise KeyError(f"no environment {name!r} in the board's JSON")
 
 
+def _memories(
+    board: Mapping[str, Any], build: Mapping[str, Any], environment: str, other_ram: Part, other_flash: Part
+) -> tuple[Memory, Memory]:
+    """RAM and flash from what the model needs and the two parts that only the image, or an estimate, tells."""
+    runtime = build["runtimes"][environment]
+    need, limits = build["memory"][runtime], board["upload"]
+    ram = (Part("arena", need["arena"]), other_ram, Part("stack reserve", board["tinyml"]["stack_reserve"]))
+    flash = (Part("weights", need["weights"]), other_flash, Part("test vectors", build["vector_bytes"]))
+    return (
+        Memory("RAM", limits["maximum_ram_size"], ram, _advice("RAM", runtime)),
+        Memory("flash", limits["maximum_size"], flash, _advice("flash", runtime)),
+    )
+
+
 def estimate(board: Mapping[str, Any], build: Mapping[str, Any], environment: str) -> tuple[Memory, Memory]:
     """RAM and flash before anything is compiled, from arena, weights and the board's measured overhead.
 
     `board` is the board's JSON, `build` the generated build.json.
     """
-    section, entry = board["tinyml"], _environment(board, environment)
-    runtime = build["runtimes"][environment]
-    need = build["memory"][runtime]
-    overhead = entry["overhead"]
-    ram = Memory(
-        "RAM",
-        board["upload"]["maximum_ram_size"],
-        (
-            Part("arena", need["arena"]),
-            Part("core and start-up", overhead["ram"]),
-            Part("stack reserve", section["stack_reserve"]),
-        ),
-        _advice("RAM", runtime),
-    )
-    flash = Memory(
-        "flash",
-        board["upload"]["maximum_size"],
-        (
-            Part("weights", need["weights"]),
-            Part("core and start-up", overhead["flash"]),
-            Part("test vectors", build["vector_bytes"]),
-        ),
-        _advice("flash", runtime),
-    )
-    return ram, flash
+    overhead, name = _environment(board, environment)["overhead"], "core and start-up"
+    return _memories(board, build, environment, Part(name, overhead["ram"]), Part(name, overhead["flash"]))
 
 
 def measure(
     board: Mapping[str, Any], build: Mapping[str, Any], environment: str, flash: int, static_ram: int
 ) -> tuple[Memory, Memory]:
     """RAM and flash of a linked image: `flash` and `static_ram` (.data + .bss, the arena included) in bytes."""
-    runtime = build["runtimes"][environment]
-    need = build["memory"][runtime]
-    ram = Memory(
-        "RAM",
-        board["upload"]["maximum_ram_size"],
-        (
-            Part("arena", need["arena"]),
-            Part("other static data", static_ram - need["arena"]),
-            Part("stack reserve", board["tinyml"]["stack_reserve"]),
-        ),
-        _advice("RAM", runtime),
-    )
-    rest = flash - need["weights"] - build["vector_bytes"]
-    image = Memory(
-        "flash",
-        board["upload"]["maximum_size"],
-        (Part("weights", need["weights"]), Part("code", rest), Part("test vectors", build["vector_bytes"])),
-        _advice("flash", runtime),
-    )
-    return ram, image
+    need = build["memory"][build["runtimes"][environment]]
+    data = Part("other static data", static_ram - need["arena"])
+    code = Part("code", flash - need["weights"] - build["vector_bytes"])
+    return _memories(board, build, environment, data, code)
 
 
 def _messages(board: Mapping[str, Any], memories: tuple[Memory, Memory]) -> list[str]:

@@ -8,6 +8,7 @@ unreadable input, 3 does not fit the board, 4 outputs differ from the golden ref
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,9 @@ from convert.paths import BOARDS, ROOT
 from convert.source import Floats, Labels, Source
 
 BUILD = ROOT / "build"
+# The board's JSON and the generated build.json, as convert.budget takes them.
+Limits = tuple[Mapping[str, Any], Mapping[str, Any]]
+
 _REPRESENTATIVE_SAMPLES = 500  # of the training set, drawn with the recipe's seed
 
 
@@ -80,8 +84,9 @@ class Draft:
         """Set fields of the report."""
         self.value = self.value.model_copy(update=changes)
 
-    def note(self, text: str) -> None:
-        """Add a note."""
+    def warn(self, text: str, ui: Ui) -> None:
+        """Say something that the user should not miss, and keep it as a note."""
+        ui.note(text)
         self.update(notes=(*self.value.notes, text))
 
 
@@ -119,13 +124,13 @@ def _produce(
     test, labels = _vectors(job, source, g)
     reference = _golden(g, test, draft, ui)
     _measure_accuracy(source, g, draft, ui)
-    _emit(job, source, g, choice, test, reference, draft, ui)
+    limits = job.board.model_dump(mode="json"), _emit(job, source, g, choice, test, reference, draft, ui)
     if isinstance(choice, ToolError):
-        _fit(job, g, job.board.environments[0].name, draft, ui)
+        _fit(job, g, limits, job.board.environments[0].name, draft, ui)
         raise choice
-    _fit(job, g, choice.environment.name, draft, ui)
+    _fit(job, g, limits, choice.environment.name, draft, ui)
     draft.update(runtime=choice.runtime, environment=choice.environment.name, environment_reason=choice.reason)
-    firmware = _build(job, g, choice, draft, ui)
+    firmware = _build(job, g, limits, choice.environment.name, draft, ui)
     if job.smoke:
         _smoke(job, g, choice, firmware, test, labels, reference, draft, ui)
 
@@ -223,11 +228,8 @@ def _emit(
     reference: golden.Golden,
     draft: Draft,
     ui: Ui,
-) -> None:
-    def warn(text: str) -> None:
-        ui.note(text)
-        draft.note(text)
-
+) -> Mapping[str, Any]:
+    """Write the project for all runtimes; returns its build.json."""
     # An environment that was not chosen gets the asked-for runtime, or its default one.
     runtimes = {e.name: job.runtime if job.runtime in e.runtimes else e.runtimes[0] for e in job.board.environments}
     wanted: str = job.runtime
@@ -235,24 +237,20 @@ def _emit(
         wanted = runtimes[choice.environment.name] = choice.runtime
     if not isinstance(choice, ToolError) and choice.runtime == "tflm" and choice.environment.framework == "arduino":
         for text in tflm.check_arduino(g):
-            warn(text)
+            draft.warn(text, ui)
     with ui.stage("generate") as stage:
-        found = project.images(job.board, g, reference.arena, wanted, warn)
+        found = project.images(job.board, g, reference.arena, wanted, lambda text: draft.warn(text, ui))
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.tflm_dir)
         project.write(draft.output / "generated", g, test, found, manifest)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
         atomic_write(BUILD / job.board.id / "active.json", json.dumps({"output": place.as_posix()}) + "\n")
         stage.detail = "; ".join(f"{name}: arena {i.arena:,} B, weights {i.weights:,} B" for name, i in found.items())
+    return manifest
 
 
-def _limits(job: Job, draft: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The board's JSON and the generated build.json, as convert.budget takes them."""
-    return job.board.model_dump(mode="json"), json.loads((draft.output / "generated" / "build.json").read_text())
-
-
-def _fit(job: Job, g: graph.Graph, environment: str, draft: Draft, ui: Ui) -> None:
-    board, manifest = _limits(job, draft)
+def _fit(job: Job, g: graph.Graph, limits: Limits, environment: str, draft: Draft, ui: Ui) -> None:
+    board, manifest = limits
     with ui.stage("fit") as stage:
         ram, flash = budget.estimate(board, manifest, environment)
         draft.update(memory=report.Memory(**plan.memory(ram, flash, job.board.tinyml.stack_reserve)))
@@ -261,8 +259,8 @@ def _fit(job: Job, g: graph.Graph, environment: str, draft: Draft, ui: Ui) -> No
         stage.detail = f"before the build: {used}"
 
 
-def _build(job: Job, g: graph.Graph, choice: toolchain.Choice, draft: Draft, ui: Ui) -> toolchain.Firmware:
-    (board, manifest), name = _limits(job, draft), choice.environment.name
+def _build(job: Job, g: graph.Graph, limits: Limits, name: str, draft: Draft, ui: Ui) -> toolchain.Firmware:
+    board, manifest = limits
     with ui.stage("build") as stage:
         firmware = toolchain.build(name, draft.output)
         ram, flash = budget.measure(board, manifest, name, firmware.flash, firmware.static_ram)
@@ -288,9 +286,7 @@ def _smoke(
     ui: Ui,
 ) -> None:
     if choice.environment.emulator is None:
-        note = f"environment {choice.environment.name} has no emulator: the firmware was built and not run"
-        ui.note(note)
-        draft.note(note)
+        draft.warn(f"environment {choice.environment.name} has no emulator: the firmware was built and not run", ui)
         return
     with ui.stage("smoke") as stage:
         transcript = smoke.emulate(firmware.elf, job.board, choice.environment, job.timeout)

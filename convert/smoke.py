@@ -3,7 +3,6 @@
 Also a script, for `pio run -e ENV -t smoke`: `python convert/smoke.py --output OUTPUT --environment ENV`.
 """
 
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,11 @@ import numpy.typing as npt
 
 from convert import boards, report
 from convert.cache import atomic_write
-from convert.emulate import Transcript
+from convert.emulate import Transcript, figure
 from convert.errors import OutputsDifferError, PipelineError, ToolError, UsageError
 from convert.vectors import fnv1a32
 
 Bytes = npt.NDArray[np.uint8]
-
-_FIGURE = re.compile(r"^#(arena|stack|instructions) (\d+)$")
 
 
 @dataclass(frozen=True)
@@ -59,29 +56,24 @@ def parse(transcript: Transcript, output_bytes: int) -> Run:
 
     Raises ToolError where the firmware reported an error, stopped early or printed something else.
     """
+    if transcript.error is not None:
+        raise ToolError(f"the firmware stopped in {transcript.emulator} with: {transcript.error}")
     outputs: list[Bytes] = []
-    figures: dict[str, int] = {}
-    done: int | None = None
     for line in transcript.text.splitlines():
         word, _, rest = line.strip().partition(" ")
-        if word == "#error":
-            raise ToolError(f"the firmware stopped in {transcript.emulator} with: {rest}")
         if word == "#vector":
             outputs.append(_vector(line, rest, len(outputs), output_bytes))
-        elif word == "#done":
-            done = int(rest) if rest.isdigit() else None
-        elif figure := _FIGURE.match(line.strip()):
-            figures[figure[1]] = int(figure[2])
-    if done is None or done != len(outputs):
+    if figure(transcript.text, "done") != len(outputs):
         raise ToolError(
             f"the firmware did not finish in {transcript.emulator}: {len(outputs)} vectors after "
             f"{transcript.seconds:.1f} s, no closing line. Its last output was: {_tail(transcript.text)}"
         )
+    instructions = transcript.instructions
     return Run(
         np.stack(outputs) if outputs else np.zeros((0, output_bytes), np.uint8),
-        figures.get("arena"),
-        figures.get("stack"),
-        transcript.instructions if transcript.instructions is not None else figures.get("instructions"),
+        figure(transcript.text, "arena"),
+        figure(transcript.text, "stack"),
+        figure(transcript.text, "instructions") if instructions is None else instructions,
     )
 
 

@@ -4,6 +4,7 @@
 transcript says so. ToolError where the emulator is missing or does not start.
 """
 
+import re
 from dataclasses import dataclass
 
 CLOSING = ("#done ", "#error ")
@@ -28,3 +29,9 @@ class Transcript:
 def closed(text: str) -> bool:
     """Whether a whole closing line is in the text of a console."""
     return any(line.startswith(CLOSING) for line in text.split("\n")[:-1])
+
+
+def figure(text: str, name: str) -> int | None:
+    """The figure in a line `#name <number>` of a console, or None where it was not printed."""
+    found = re.search(rf"^\s*#{name} (\d+)\s*$", text, re.MULTILINE)
+    return int(found[1]) if found else None

@@ -5,7 +5,6 @@ at 25 MHz a tick is 40 instructions, the resolution of the figure.
 """
 
 import os
-import re
 import selectors
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 from convert.boards import Board
-from convert.emulate import Transcript, closed
+from convert.emulate import Transcript, closed, figure
 from convert.errors import ToolError
 
 NAME = "qemu_mps2"
@@ -49,10 +48,7 @@ def run(image: Path, board: Board, timeout: float) -> Transcript:
     if not text and errors:
         reason = errors.decode(errors="replace").strip().splitlines()[-1]
         raise ToolError(f"{_TOOL} did not run {image.name}: {reason}")
-    counted = re.search(r"^#instructions (\d+)$", text, re.MULTILINE)
-    return Transcript(
-        NAME, text, closed(text), int(counted.group(1)) if counted else None, round(time.monotonic() - start, 3)
-    )
+    return Transcript(NAME, text, closed(text), figure(text, "instructions"), round(time.monotonic() - start, 3))
 
 
 def _read(process: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, bytes]:
