@@ -27,6 +27,19 @@ Value: TypeAlias = "int | float | Constant | tuple[int, ...] | Mapping[str, Valu
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """How far an output may reach into the memory of an input that the layer consumes.
+
+    The kernel gives the right results whenever the output starts at least `distance` bytes before the input; 0 is the
+    same place. It holds for the order in which this kernel reads and writes, so that every kernel states its own.
+    """
+
+    input: int  # tensor
+    output: int  # tensor
+    distance: int  # bytes; below the output's size, or it would say nothing; may be negative
+
+
+@dataclass(frozen=True)
 class Layer:
     """An operator as a call `kernel(&params, inputs..., [scratch], outputs...)`.
 
@@ -42,6 +55,7 @@ class Layer:
     scratch_bytes: int = 0
     macs: int = 0
     constants: tuple[Constant, ...] = field(default=())
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
