@@ -6,7 +6,7 @@ that the stages behind it need not. Models with several subgraphs are refused.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -134,7 +134,8 @@ class Graph:
         count = _MAC_OPS.get(op.name)
         if count is None:
             return 0
-        return count(self.tensors[op.inputs[1]].shape, self.tensors[op.outputs[0]])
+        x, w = (self.tensors[op.inputs[i]] for i in (2 if op.name == "TRANSPOSE_CONV" else 0, 1))
+        return count(x, w.shape, self.tensors[op.outputs[0]])
 
     @cached_property
     def lifetimes(self) -> Mapping[int, tuple[int, int]]:
@@ -163,22 +164,32 @@ class Graph:
         return {i: (first_use[i], last_use[i]) for i in sorted(first_use)}
 
 
-def _conv_macs(weights: tuple[int, ...], out: Tensor) -> int:
+def _conv_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
     # CONV_2D weights are (out, height, width, in); the innermost dimension counts once an output.
     return out.elements * math.prod(weights[1:])
 
 
-def _depthwise_macs(weights: tuple[int, ...], out: Tensor) -> int:
+def _depthwise_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
     # DEPTHWISE_CONV_2D weights are (1, height, width, out).
     return out.elements * weights[1] * weights[2]
 
 
-def _dense_macs(weights: tuple[int, ...], out: Tensor) -> int:
+def _dense_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
     return out.elements * weights[-1]
 
 
-_WEIGHT_RANKS = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
-_MAC_OPS = {"CONV_2D": _conv_macs, "DEPTHWISE_CONV_2D": _depthwise_macs, "FULLY_CONNECTED": _dense_macs}
+def _transpose_macs(x: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
+    # Every input is multiplied with the window of every output channel; what falls outside of the output counts too.
+    return x.elements * math.prod(weights[:3])
+
+
+_WEIGHT_RANKS = {"TRANSPOSE_CONV": 4, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
+_MAC_OPS: Mapping[str, Callable[[Tensor, tuple[int, ...], Tensor], int]] = {
+    "CONV_2D": _conv_macs,
+    "DEPTHWISE_CONV_2D": _depthwise_macs,
+    "FULLY_CONNECTED": _dense_macs,
+    "TRANSPOSE_CONV": _transpose_macs,
+}
 
 
 def load(data: bytes) -> Graph:

@@ -1,6 +1,6 @@
 """From the graph to a list of layers, one an operator."""
 
-from convert.compiled import activation, conv, elementwise, pool, quantize, reshape
+from convert.compiled import activation, conv, elementwise, pool, quantize, reshape, transpose_conv
 from convert.compiled.layer import Layer, Lower, describe, refuse
 from convert.errors import UsageError
 from convert.graph import Graph
@@ -8,7 +8,7 @@ from convert.graph import Graph
 # An operator family adds its operators here; see docs/adding_an_operator.md.
 OPERATORS: dict[str, Lower] = {
     name: lower
-    for family in (activation, conv, elementwise, pool, quantize, reshape)
+    for family in (activation, conv, elementwise, pool, quantize, reshape, transpose_conv)
     for name, lower in family.OPERATORS.items()
 }
 

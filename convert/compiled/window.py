@@ -86,6 +86,27 @@ def window(op: Operator, x: Tensor, out: Tensor, size: tuple[int, int]) -> Windo
     )
 
 
+def transposed_window(op: Operator, x: Tensor, out: Tensor, size: tuple[int, int]) -> Window:
+    """The window of the convolution that an operator with strides and padding transposes: `out` is that one's image.
+
+    Raises UsageError for invalid options.
+    """
+    stride = int(op.options.get("strideH", 0)), int(op.options.get("strideW", 0))
+    padding = int(op.options.get("padding", -1))
+    if min(*stride, *size) < 1 or padding not in (_SAME, _VALID):
+        raise refuse(op, f"strides {stride}, window {size} or padding {padding} are invalid", "convert the model again")
+    places = [_place(padding, n, k, s, 1) for n, k, s in zip(out.shape[1:3], size, stride, strict=True)]
+    return Window(
+        x.shape[0],
+        (x.shape[1], x.shape[2]),
+        (out.shape[1], out.shape[2]),
+        size,
+        stride,
+        (1, 1),
+        (places[0][1], places[1][1]),
+    )
+
+
 def _place(padding: int, length: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
     """Output length and padding before the input, in one direction."""
     extent = (size - 1) * dilation + 1

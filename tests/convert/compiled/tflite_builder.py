@@ -137,6 +137,41 @@ class Sweep:
             fusedActivationFunction=ACTIVATIONS[activation],
         )
 
+    def transpose_conv(
+        self,
+        x: int,
+        channels: int,
+        size: tuple[int, int] = (3, 3),
+        stride: tuple[int, int] = (2, 2),
+        padding: int = SAME,
+        activation: str = "none",
+        per_channel: bool = True,
+        bias: bool = True,
+        gain: float = 1.0,
+        zero_point: int = -7,
+        extra: int = 0,
+    ) -> int:
+        """`extra` outputs more in both directions than the smallest image (Keras' output_padding)."""
+        n, *image, depth = self.shape(x)
+        w = self._weights((channels, *size, depth), 0, per_channel)
+        places = [
+            i * s + extra if padding == SAME else (i - 1) * s + k + extra
+            for i, s, k in zip(image, stride, size, strict=True)
+        ]
+        shape = (n, *places, channels)
+        inputs = [self.tensor((4,), "i4", None, data=shape), w, x]
+        out = self.tensor(shape, scale=self._output_scale(x, depth * size[0] * size[1], gain), zero_point=zero_point)
+        return self.op(
+            "TRANSPOSE_CONV",
+            [*inputs, self._bias(x, w, channels)] if bias else inputs,
+            out,
+            "TransposeConvOptions",
+            padding=padding,
+            strideH=stride[0],
+            strideW=stride[1],
+            fusedActivationFunction=ACTIVATIONS[activation],
+        )
+
     def dense(
         self,
         x: int,

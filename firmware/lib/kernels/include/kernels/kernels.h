@@ -12,5 +12,6 @@
 #include "kernels/pad.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
+#include "kernels/transpose_conv.h"
 
 #endif
