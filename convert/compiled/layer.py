@@ -30,13 +30,15 @@ Value: TypeAlias = "int | float | Constant | tuple[int, ...] | Mapping[str, Valu
 class Overlap:
     """How far an output may reach into the memory of an input that the layer consumes.
 
-    The kernel gives the right results whenever the output starts at least `distance` bytes before the input; 0 is the
-    same place. It holds for the order in which this kernel reads and writes, so that every kernel states its own.
+    The kernel gives the right results whenever the output starts at least `distance` bytes before the input, by a
+    multiple of `step` bytes; 0 is the same place. It holds for the order in which this kernel reads and writes, so that
+    every kernel states its own; see convert/compiled/overlap.py.
     """
 
     input: int  # tensor
     output: int  # tensor
-    distance: int  # bytes; below the output's size, or it would say nothing; may be negative
+    distance: int  # bytes; below the output's size, or it would say nothing; -(the input's size) or less: anywhere
+    step: int = 1  # bytes; a kernel that works off one channel after the other needs whole pixels
 
 
 @dataclass(frozen=True)
