@@ -6,6 +6,7 @@ from convert.compiled.layer import (
     Constant,
     Layer,
     Lower,
+    Value,
     constant,
     describe,
     int8,
@@ -42,7 +43,7 @@ def transpose_conv(graph: Graph, op: Operator) -> Layer:
     # The same roles in the order of a convolution's inputs.
     as_convolution = replace(op, inputs=(op.inputs[2], op.inputs[1], *op.inputs[3:4]))
     flat = weights.reshape(len(weights), -1)
-    params = {
+    params: dict[str, Value] = {
         "window": window.params,
         "input_channels": x.shape[3],
         "output_channels": out.shape[3],
