@@ -31,6 +31,13 @@ _DTYPES: Mapping[str, str] = {
     "UINT32": "<u4",
 }
 
+# Far more than any microcontroller runs. Nothing may take time or memory out of proportion to the file, and a damaged
+# one can name the same bytes over and over.
+_MAX_TENSORS = 1 << 14
+_MAX_OPERATORS = 1 << 12
+_MAX_RANK = 8
+_MAX_NAME = 200  # characters kept of a tensor's name
+
 
 def _names(enum: type) -> dict[int, str]:
     return {value: name for name, value in vars(enum).items() if not name.startswith("_")}
@@ -80,6 +87,19 @@ class Tensor:
     def nbytes(self) -> int:
         """Size in bytes."""
         return self.elements * self.dtype.itemsize
+
+
+class Options(dict[str, Any]):
+    """An operator's options; one that the file lacks is the file's fault."""
+
+    def __init__(self, operator: str, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._operator = operator
+
+    def __missing__(self, key: str) -> Any:
+        raise UsageError(
+            f"damaged TFLite model: {self._operator} lacks the option {key}; convert it again with a current TensorFlow"
+        )
 
 
 @dataclass(frozen=True)
@@ -205,8 +225,7 @@ def load(data: bytes) -> Graph:
             "pass a .tflite written by the TensorFlow Lite converter"
         )
     try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
-        return _view(data, model)
+        return _view(data, schema.Model.GetRootAs(data, 0))
     except UsageError:
         raise
     except Exception as e:
@@ -215,21 +234,60 @@ def load(data: bytes) -> Graph:
         ) from e
 
 
+class _Vectors:
+    """Reads vectors of numbers and text, as many bytes in all as a whole file can hold.
+
+    They share the file's memory; a file whose vectors lie upon each other could otherwise name far more than it has.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._left = 4 * len(data)
+
+    def read(self, vector: Any) -> Array | None:
+        """What an `...AsNumpy` of the schema gave: 0 stands for a vector that is left out."""
+        if isinstance(vector, int):
+            return None
+        self._left -= vector.nbytes
+        if self._left < 0:
+            raise UsageError("damaged TFLite model: its vectors lie upon each other; convert or copy it again")
+        return np.asarray(vector)
+
+    def text(self, raw: bytes | None) -> str:
+        """A name, shortened."""
+        raw = raw or b""
+        self.read(np.frombuffer(raw, np.uint8))
+        return raw[:_MAX_NAME].decode(errors="replace")
+
+
+def _limit(count: int, most: int, what: str) -> range:
+    if count > most:
+        raise UsageError(f"the model has {count} {what} and at most {most} are supported; split it, or it is damaged")
+    return range(count)
+
+
 def _view(data: bytes, model: Any) -> Graph:
-    if len(model.subgraphs) != 1:
+    if model.SubgraphsLength() != 1:
         raise UsageError(
-            f"the model has {len(model.subgraphs)} subgraphs and exactly 1 is supported; "
+            f"the model has {model.SubgraphsLength()} subgraphs and exactly 1 is supported; "
             "convert it without control flow (tf.cond, tf.while_loop)"
         )
-    sub = model.subgraphs[0]
-    tensors = tuple(_tensor(i, t, model.buffers) for i, t in enumerate(sub.tensors))
-    operators = tuple(_operator(i, op, model.operatorCodes) for i, op in enumerate(sub.operators or []))
-    inputs = tuple(int(i) for i in sub.inputs)
-    outputs = tuple(int(i) for i in sub.outputs)
+    sub = model.Subgraphs(0)
+    vectors = _Vectors(data)
+    codes = [model.OperatorCodes(i) for i in _limit(model.OperatorCodesLength(), _MAX_OPERATORS, "operator codes")]
+    many_tensors = _limit(sub.TensorsLength(), _MAX_TENSORS, "tensors")
+    tensors = tuple(_tensor(i, sub.Tensors(i), model, vectors) for i in many_tensors)
+    many_operators = _limit(sub.OperatorsLength(), _MAX_OPERATORS, "operators")
+    operators = tuple(_operator(i, sub.Operators(i), codes, vectors) for i in many_operators)
+    inputs, outputs = _indices(vectors, sub.InputsAsNumpy()), _indices(vectors, sub.OutputsAsNumpy())
     if not operators or not inputs or not outputs:
         raise UsageError("the model has no operators, no inputs or no outputs; there is nothing to run")
     _check_references(tensors, operators, inputs, outputs)
     return Graph(data, tensors, operators, inputs, outputs)
+
+
+def _indices(vectors: _Vectors, vector: Any) -> tuple[int, ...]:
+    found = vectors.read(vector)
+    return () if found is None else tuple(found.tolist())
 
 
 def _check_references(
@@ -238,14 +296,16 @@ def _check_references(
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
 ) -> None:
-    """Every index names a tensor, nothing is read before it is written, and layers have weights to count."""
+    """Every index names a tensor, every tensor is written once and before it is read, layers have weights to count."""
     for i in inputs:
         if not 0 <= i < len(tensors):
             raise UsageError(f"damaged TFLite model: its inputs name tensor {i}")
+        if tensors[i].data is not None or tensors[i].is_variable or inputs.count(i) > 1:
+            raise UsageError(f"damaged TFLite model: its input, tensor {i}, is a constant, a variable or there twice")
     written = set(inputs) | {t.index for t in tensors if t.data is not None or t.is_variable}
     for op in operators:
         for i in (*op.inputs, *op.outputs):
-            if not -1 <= i < len(tensors):
+            if not -1 <= i < len(tensors) or (i < 0 and i in op.outputs):
                 raise UsageError(f"damaged TFLite model: operator {op.index} ({op.name}) names tensor {i}")
         for i in op.inputs:
             if i >= 0 and i not in written:
@@ -253,7 +313,13 @@ def _check_references(
                     f"damaged TFLite model: operator {op.index} ({op.name}) reads tensor {i} "
                     "before any operator writes it"
                 )
-        written.update(op.outputs)
+        for i in op.outputs:
+            if i in written:
+                raise UsageError(
+                    f"damaged TFLite model: operator {op.index} ({op.name}) writes tensor {i}, which is an input, "
+                    "a constant, a variable or written before"
+                )
+            written.add(i)
         rank = _WEIGHT_RANKS.get(op.name)
         if rank is not None:
             weights = op.inputs[1] if len(op.inputs) > 1 else -1
@@ -266,63 +332,75 @@ def _check_references(
             raise UsageError(f"damaged TFLite model: no operator writes its output, tensor {i}")
 
 
-def _tensor(index: int, t: Any, buffers: list[Any]) -> Tensor:
-    name = (t.name or b"").decode(errors="replace")
-    type_name = _TYPE_NAMES.get(t.type, str(t.type))
+def _tensor(index: int, t: Any, model: Any, vectors: _Vectors) -> Tensor:
+    name = vectors.text(t.Name())
+    type_name = _TYPE_NAMES.get(t.Type(), str(t.Type()))
     if type_name not in _DTYPES:
         raise UsageError(
             f"tensor {index} ({name}) has type {type_name}; allowed are {', '.join(_DTYPES)}. "
             "Convert the model to full-integer int8"
         )
     dtype = np.dtype(_DTYPES[type_name])
-    shape = () if t.shape is None else tuple(int(d) for d in t.shape)
+    if t.ShapeLength() > _MAX_RANK:
+        raise UsageError(f"tensor {index} ({name}) has {t.ShapeLength()} dimensions; at most {_MAX_RANK} are supported")
+    shape = _indices(vectors, t.ShapeAsNumpy())
     if any(d < 0 for d in shape):
         raise UsageError(
             f"tensor {index} ({name}) has the dynamic shape {shape}; fix every dimension and convert again"
         )
     if math.prod(shape) * dtype.itemsize > 1 << 30:
         raise UsageError(f"tensor {index} ({name}) of shape {shape} is over 1 GiB; no microcontroller holds it")
-    if not 0 <= t.buffer < len(buffers):
-        raise UsageError(f"damaged TFLite model: tensor {index} ({name}) names buffer {t.buffer}")
-    raw = buffers[t.buffer].data
+    if not 0 <= t.Buffer() < model.BuffersLength():
+        raise UsageError(f"damaged TFLite model: tensor {index} ({name}) names buffer {t.Buffer()}")
+    # Not through `vectors`: tensors may well share a constant, and it is not copied.
+    raw = model.Buffers(t.Buffer()).DataAsNumpy()
     values = None
-    if raw is not None and len(raw):
-        values = np.frombuffer(np.asarray(raw, np.uint8).tobytes(), dtype)
+    if not isinstance(raw, int) and len(raw):
+        values = np.frombuffer(raw, dtype)
         if values.size != math.prod(shape):
             raise UsageError(f"damaged TFLite model: tensor {index} ({name}) of shape {shape} has {values.size} values")
+        if dtype == np.bool_ and raw.max() > 1:
+            raise UsageError(f"damaged TFLite model: tensor {index} ({name}) is BOOL and has the value {raw.max()}")
         values = values.reshape(shape)
         values.flags.writeable = False
-    return Tensor(index, name, shape, dtype, _quantization(t.quantization, shape), values, bool(t.isVariable))
+    quantization = _quantization(f"tensor {index} ({name})", t.Quantization(), shape, vectors)
+    return Tensor(index, name, shape, dtype, quantization, values, bool(t.IsVariable()))
 
 
-def _quantization(q: Any, shape: tuple[int, ...]) -> Quantization | None:
-    if q is None or q.scale is None or not len(q.scale):
+def _quantization(of: str, q: Any, shape: tuple[int, ...], vectors: _Vectors) -> Quantization | None:
+    scales = None if q is None else vectors.read(q.ScaleAsNumpy())
+    if q is None or scales is None or not len(scales):
         return None
-    scales = np.asarray(q.scale, np.float32)
-    if q.zeroPoint is None:
+    if not (np.isfinite(scales) & (scales >= 0)).all():
+        worst = scales[~(np.isfinite(scales) & (scales >= 0))][0]
+        raise UsageError(f"damaged TFLite model: {of} has the scale {worst}; convert it again with representative data")
+    given = vectors.read(q.ZeroPointAsNumpy())
+    if given is None:
         zero_points = np.zeros(len(scales), np.int64)
+    elif len(given) not in (1, len(scales)):
+        raise UsageError(f"damaged TFLite model: {of} has {len(scales)} scales and {len(given)} zero points")
     else:
-        zero_points = np.broadcast_to(np.asarray(q.zeroPoint, np.int64), scales.shape)
-    axis = int(q.quantizedDimension) if len(scales) > 1 else None
+        zero_points = np.broadcast_to(given, scales.shape)
+    axis = int(q.QuantizedDimension()) if len(scales) > 1 else None
     if axis is not None and (not 0 <= axis < len(shape) or shape[axis] != len(scales)):
-        raise UsageError(f"damaged TFLite model: {len(scales)} scales along axis {axis} of shape {shape}")
+        raise UsageError(f"damaged TFLite model: {of} has {len(scales)} scales along axis {axis} of shape {shape}")
     return Quantization(scales, zero_points, axis)
 
 
-def _operator(index: int, op: Any, codes: list[Any]) -> Operator:
-    if not 0 <= op.opcodeIndex < len(codes):
-        raise UsageError(f"damaged TFLite model: operator {index} names operator code {op.opcodeIndex}")
-    code = codes[op.opcodeIndex]
+def _operator(index: int, op: Any, codes: list[Any], vectors: _Vectors) -> Operator:
+    if not 0 <= op.OpcodeIndex() < len(codes):
+        raise UsageError(f"damaged TFLite model: operator {index} names operator code {op.OpcodeIndex()}")
+    code = codes[op.OpcodeIndex()]
     # Old files carry the code in the deprecated int8 field only.
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
     name = _OP_NAMES.get(number, f"BUILTIN_{number}")
     if name == "CUSTOM":
-        name = (code.customCode or b"CUSTOM").decode(errors="replace")
-    options = dict(vars(op.builtinOptions)) if op.builtinOptions is not None else {}
+        name = vectors.text(code.CustomCode() or b"CUSTOM")
+    options = schema.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
     return Operator(
         index,
         name,
-        tuple(int(i) for i in (op.inputs if op.inputs is not None else ())),
-        tuple(int(i) for i in (op.outputs if op.outputs is not None else ())),
-        options,
+        _indices(vectors, op.InputsAsNumpy()),
+        _indices(vectors, op.OutputsAsNumpy()),
+        Options(f"operator {index} ({name})", {} if options is None else vars(options)),
     )
