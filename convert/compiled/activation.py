@@ -33,13 +33,13 @@ def table_of(function: Callable[[int], int], values: range) -> Array:
     return table
 
 
-def table_layer(graph: Graph, op: Operator, table: Array) -> Layer:
-    """An operator as a table of its 256 results."""
+def table_layer(graph: Graph, op: Operator, table: Array, input: int = 0) -> Layer:
+    """An operator as a table of its 256 results, indexed by input number `input`."""
     params: dict[str, Value] = {
-        "elements": tensor(graph, op, 0).elements,
+        "elements": tensor(graph, op, input).elements,
         "table": Constant("table", table, "indexed by the input as an unsigned byte"),
     }
-    return make(graph, op, "kernels_table_8", "kernels_table_params", params)
+    return make(graph, op, "kernels_table_8", "kernels_table_params", params, inputs=op.inputs[input : input + 1])
 
 
 def _ends(graph: Graph, op: Operator) -> tuple[Quantization, Quantization]:

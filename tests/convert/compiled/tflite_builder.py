@@ -234,6 +234,16 @@ class Sweep:
         out = self.tensor(shape, scale=scale, zero_point=zero_point)
         return self.op("ADD", [a, b], out, "AddOptions", fusedActivationFunction=ACTIVATIONS[activation])
 
+    def binary(self, name: str, a: int, b: int, scale: float, zero_point: int = 2, activation: str = "none") -> int:
+        out = self.tensor(np.broadcast_shapes(self.shape(a), self.shape(b)), scale=scale, zero_point=zero_point)
+        if name in ("MAXIMUM", "MINIMUM"):
+            return self.op(name, [a, b], out, "MaximumMinimumOptions")
+        if name == "PRELU":
+            return self.op(name, [a, b], out)
+        return self.op(
+            name, [a, b], out, f"{name.capitalize()}Options", fusedActivationFunction=ACTIVATIONS[activation]
+        )
+
     def pad(self, x: int, paddings: Sequence[Sequence[int]], value: int | None = None) -> int:
         t = self.tensors[x]
         shape = [n + a + b for n, (a, b) in zip(t.shape, paddings, strict=True)]

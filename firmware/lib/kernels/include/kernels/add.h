@@ -1,4 +1,4 @@
-/* int8 addition of two tensors of different quantisations, with broadcasting. */
+/* int8 addition and subtraction of two tensors of different quantisations, with broadcasting. */
 #ifndef KERNELS_ADD_H
 #define KERNELS_ADD_H
 
@@ -29,6 +29,9 @@ typedef struct {
 
 /* The output may be the same memory as an input that is not repeated; otherwise they must not overlap. */
 void kernels_add_s8(const kernels_add_params *params, const int8_t *a, const int8_t *b, int8_t *output);
+
+/* a - b; as above. */
+void kernels_sub_s8(const kernels_add_params *params, const int8_t *a, const int8_t *b, int8_t *output);
 
 #ifdef __cplusplus
 }

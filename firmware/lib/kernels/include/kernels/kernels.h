@@ -4,6 +4,7 @@
 #define KERNELS_KERNELS_H
 
 #include "kernels/add.h"
+#include "kernels/binary.h"
 #include "kernels/conv.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
