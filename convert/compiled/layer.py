@@ -12,6 +12,9 @@ from convert.graph import Graph, Operator, Quantization, Tensor
 
 Array = npt.NDArray[Any]
 
+# Beyond these no activation is quantised, and shifts of multipliers would leave what the arithmetic is made for.
+MIN_SCALE, MAX_SCALE = 1e-12, 1e12
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -149,17 +152,22 @@ def require_type(op: Operator, t: Tensor, *allowed: str) -> None:
 
 
 def per_tensor(op: Operator, t: Tensor) -> Quantization:
-    """The tensor's quantisation: one positive scale, one zero point.
+    """The tensor's quantisation: one sensible scale, one zero point within the tensor's type.
 
     Raises UsageError if it has none or one a channel.
     """
     q = t.quantization
-    if q is None or len(q.scales) != 1 or not q.scale > 0:
-        kind = "no quantisation" if q is None else f"{len(q.scales)} scales" if len(q.scales) > 1 else "no valid scale"
+    if q is None or len(q.scales) != 1 or not MIN_SCALE <= q.scale <= MAX_SCALE:
+        kind = "no quantisation" if q is None else f"{len(q.scales)} scales"
+        kind = f"the scale {q.scale:g}" if q is not None and len(q.scales) == 1 else kind
         raise refuse(
             op,
             f"{describe(t)} has {kind} where one scale is needed",
             "convert the model to full-integer int8 (representative dataset, TFLITE_BUILTINS_INT8)",
+        )
+    if t.dtype.kind in "iu" and not np.iinfo(t.dtype).min <= q.zero_point <= np.iinfo(t.dtype).max:
+        raise refuse(
+            op, f"{describe(t)} has the zero point {q.zero_point}, outside its type", "convert the model again"
         )
     return q
 

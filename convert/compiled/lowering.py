@@ -1,16 +1,24 @@
 """From the graph to a list of layers, one an operator."""
 
-from convert.compiled import activation, conv, elementwise, pool, quantize, reshape, transpose_conv
+from convert.compiled import activation, conv, elementwise, pool, quantize, reshape, transpose_conv, variables
 from convert.compiled.layer import Layer, Lower, describe, refuse
 from convert.errors import UsageError
 from convert.graph import Graph
 
+# Sizes that the kernels' 32-bit places hold with room to spare.
+MAX_BYTES = 1 << 26
+# Types of constants that a kernel may read like any other input.
+OPERANDS = ("int8", "uint8", "int16", "int32")
+
 # An operator family adds its operators here; see docs/adding_an_operator.md.
 OPERATORS: dict[str, Lower] = {
     name: lower
-    for family in (activation, conv, elementwise, pool, quantize, reshape, transpose_conv)
+    for family in (activation, conv, elementwise, pool, quantize, reshape, transpose_conv, variables)
     for name, lower in family.OPERATORS.items()
 }
+
+# Operators that keep a state in variable tensors.
+_STATEFUL = ("SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 
 
 def supported() -> list[str]:
@@ -35,13 +43,27 @@ def lower(graph: Graph) -> tuple[Layer, ...]:
     """
     check_operators(graph)
     layers = []
+    constants = 0
     for op in graph.operators:
         for i in (*op.inputs, *op.outputs):
-            if i >= 0 and graph.tensors[i].is_variable:
+            if i >= 0 and graph.tensors[i].is_variable and op.name not in _STATEFUL:
                 raise refuse(
                     op, f"{describe(graph.tensors[i])} is a variable", "use a stateless model or --runtime tflm"
                 )
             if i >= 0 and graph.tensors[i].elements == 0:
                 raise refuse(op, f"{describe(graph.tensors[i])} is empty", "remove it from the model")
-        layers.append(OPERATORS[op.name](graph, op))
+            if i >= 0 and graph.tensors[i].nbytes > MAX_BYTES:
+                raise refuse(
+                    op, f"{describe(graph.tensors[i])} is over {MAX_BYTES >> 20} MiB", "no microcontroller holds it"
+                )
+        constants += sum(graph.tensors[i].nbytes for i in op.inputs if i >= 0 and graph.tensors[i].data is not None)
+        if constants > MAX_BYTES:
+            raise refuse(
+                op, f"it and those before read over {MAX_BYTES >> 20} MiB of constants", "no microcontroller holds them"
+            )
+        layer = OPERATORS[op.name](graph, op)
+        for t in (graph.tensors[i] for i in layer.inputs):
+            if t.data is not None and t.dtype.name not in OPERANDS:
+                raise refuse(op, f"{describe(t)} is constant", "let the converter fold what is computed from it")
+        layers.append(layer)
     return tuple(layers)

@@ -21,6 +21,7 @@ from convert.compiled.window import window
 from convert.graph import Graph, Operator
 
 _MAX_ELEMENTS = 1 << 23  # that one int32 sum of int8 holds
+_MAX_SHIFT = 30
 
 
 def _pool(graph: Graph, op: Operator, kernel: str) -> Layer:
@@ -94,6 +95,8 @@ def mean(graph: Graph, op: Operator) -> Layer:
         raise refuse(op, f"a mean of {count} elements from {describe(x)} to {describe(out)}", "convert the model again")
     qx, qout = per_tensor(op, x), per_tensor(op, out)
     multiplier, shift = fixed_point.quantize_multiplier(qx.scale / qout.scale)
+    if shift > _MAX_SHIFT:
+        raise refuse(op, f"rescaling by {qx.scale / qout.scale:g} is out of range", "convert the model again")
     bits = min(count.bit_length() - 1, 32, 31 + shift)
     params: dict[str, Value] = {
         "kept": tuple(kept),

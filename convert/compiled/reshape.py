@@ -34,9 +34,15 @@ def pad(graph: Graph, op: Operator) -> Layer:
     x, out = tensor(graph, op, 0), output(graph, op)
     require_type(op, x, "int8")
     require_type(op, out, "int8")
-    paddings = constant(op, tensor(graph, op, 1)).reshape(-1, 2)
+    given = tensor(graph, op, 1)
+    require_type(op, given, "int32", "int64")
+    if given.shape != (len(x.shape), 2):
+        raise refuse(
+            op, f"{describe(given)} is not a pair for each dimension of {describe(x)}", "convert the model again"
+        )
+    paddings = constant(op, given)
     expected = tuple(n + int(a) + int(b) for n, (a, b) in zip(x.shape, paddings, strict=False))
-    if len(paddings) != len(x.shape) or (paddings < 0).any() or expected != out.shape:
+    if (paddings < 0).any() or expected != out.shape:
         raise refuse(
             op, f"padding {paddings.tolist()} of {describe(x)} does not give {describe(out)}", "convert the model again"
         )

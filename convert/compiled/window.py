@@ -6,6 +6,7 @@ from convert.compiled.layer import Value, describe, refuse
 from convert.graph import Operator, Tensor
 
 _SAME, _VALID = 0, 1  # Padding of the TFLite schema
+_FAR = 1 << 14  # pixels; the kernels add and multiply places in 32 bits
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def window(op: Operator, x: Tensor, out: Tensor, size: tuple[int, int]) -> Windo
     stride = int(options["strideH"]), int(options["strideW"])
     dilation = int(options.get("dilationHFactor", 1)), int(options.get("dilationWFactor", 1))
     padding = int(options["padding"])
-    if min(*stride, *dilation, *size) < 1 or padding not in (_SAME, _VALID):
+    if min(*stride, *dilation, *size) < 1 or max(*stride, *dilation, *size) > _FAR or padding not in (_SAME, _VALID):
         raise refuse(
             op,
             f"strides {stride}, dilations {dilation}, window {size} or padding {padding} are invalid",
