@@ -1,5 +1,9 @@
-"""Functions of one int8 value, as tables made at build time, and SOFTMAX: LOGISTIC, RELU, RELU6, SOFTMAX."""
+"""Functions of one int8 value, as tables made at build time, and SOFTMAX.
 
+ABS, ELU, HARD_SWISH, LEAKY_RELU, LOGISTIC, RELU, RELU6, TANH.
+"""
+
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +27,7 @@ from convert.graph import Graph, Operator, Quantization
 
 _INT8 = range(-128, 128)
 _MAX_SOFTMAX_DEPTH = 4095
+_MAX_SHIFT = 30
 
 
 def table_of(function: Callable[[int], int], values: range) -> Array:
@@ -101,6 +106,145 @@ def relu6(graph: Graph, op: Operator) -> Layer:
     return table_layer(graph, op, table_of(value, _INT8))
 
 
+def tanh(graph: Graph, op: Operator) -> Layer:
+    """TANH of int8 tensors, in a table; the output's quantisation must be 1/128 with zero point 0."""
+    qx, qout = _ends(graph, op)
+    _require_quantization(graph, op, qout, 1 / 128, 0)
+    fraction, shift = fixed_point.quantize_multiplier(qx.scale * (1 << 27))
+    radius = fixed_point.input_radius(4, shift)
+
+    def value(q: int) -> int:
+        x = q - qx.zero_point
+        if x <= -radius:
+            return -128
+        if x >= radius:
+            return 127
+        y = fixed_point.tanh(fixed_point.multiply(x, fraction, shift), 4)
+        return min(max(fixed_point.rounding_shift(y, 24), -128), 127)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
+def _require_quantization(graph: Graph, op: Operator, q: Quantization, scale: float, zero_point: int) -> None:
+    if q.scale != scale or q.zero_point != zero_point:
+        raise refuse(
+            op,
+            f"{describe(output(graph, op))} has scale {q.scale:g} and zero point {q.zero_point}, "
+            f"not 1/{round(1 / scale)}, {zero_point}",
+            "convert the model again",
+        )
+
+
+def _multiplier(op: Operator, real: float) -> tuple[int, int]:
+    multiplier, shift = fixed_point.quantize_multiplier(real)
+    if shift > _MAX_SHIFT:
+        raise refuse(op, f"rescaling by {real:g} is out of range", "convert the model again: its scales are damaged")
+    return multiplier, shift
+
+
+def leaky_relu(graph: Graph, op: Operator) -> Layer:
+    """LEAKY_RELU of int8 tensors, in a table; the slope may be any finite number."""
+    qx, qout = _ends(graph, op)
+    alpha = np.float32(op.options["alpha"])
+    if not np.isfinite(alpha):
+        raise refuse(op, f"the slope is {alpha}", "convert the model again")
+    ratio = np.float32(qx.scale) / np.float32(qout.scale)
+    positive = _multiplier(op, float(ratio))
+    slope = float(np.float32(qx.scale) * alpha / np.float32(qout.scale))
+    negative = _multiplier(op, abs(slope))
+
+    def value(q: int) -> int:
+        x = q - qx.zero_point
+        if x >= 0:
+            y = fixed_point.multiply(x, *positive)
+        else:
+            y = fixed_point.multiply(x, *negative) * (-1 if slope < 0 else 1)
+        return min(max(y + qout.zero_point, -128), 127)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
+def _saturate16(x: int) -> int:
+    return min(max(x, -(1 << 15)), (1 << 15) - 1)
+
+
+def _multiplier16(real: np.float32) -> tuple[int, int]:
+    """A factor as Q0.15 and a shift."""
+    multiplier, shift = fixed_point.quantize_multiplier(float(real))
+    return min((multiplier + (1 << 15)) >> 16, (1 << 15) - 1), shift
+
+
+def _high_mul16(a: int, b: int) -> int:
+    """The product of two Q0.15 numbers, rounded to nearest."""
+    return _saturate16((a * b + (1 << 14)) >> 15)
+
+
+def hard_swish(graph: Graph, op: Operator) -> Layer:
+    """HARD_SWISH of int8 tensors, in a table.
+
+    In 16-bit fixed point with 7 bits of headroom: x on the output's scale, times clip((x + 3) / 6, 0, 1).
+    """
+    qx, qout = _ends(graph, op)
+    high = np.float32(1 / 128) * np.float32(qx.scale)
+    factor, shift = _multiplier16(high / np.float32(qout.scale))
+    clip, clip_shift = _multiplier16(high / np.float32(3 / 32768))
+    if not -15 <= shift <= 0 or not -15 <= clip_shift <= 31:
+        raise refuse(
+            op,
+            f"scales {qx.scale:g} and {qout.scale:g} are too far apart or out of range",
+            "convert the model again with representative data",
+        )
+
+    def value(q: int) -> int:
+        x = (q - qx.zero_point) << 7
+        gate = x
+        if clip_shift > 0:
+            gate = _saturate16(gate << (clip_shift - 1))
+        gate = _high_mul16(gate, clip)
+        if clip_shift > 0:
+            gate = _saturate16(gate << 1)
+        else:
+            gate = fixed_point.rounding_shift(gate, -clip_shift)
+        gate = (gate + (1 << 15)) >> 1
+        product = gate * _high_mul16(x, factor)
+        # This product is cut off towards zero, unlike all others.
+        y = abs(product) >> 15
+        y = fixed_point.rounding_shift(y if product >= 0 else -y, -shift)
+        return min(max(y + qout.zero_point, -128), 127)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
+def elu(graph: Graph, op: Operator) -> Layer:
+    """ELU of int8 tensors, in a table."""
+    qx, qout = _ends(graph, op)
+    one = np.float32(1)
+    inverse = one / np.float32(qout.scale)
+
+    def value(q: int) -> int:
+        x = np.float32(qx.scale) * np.float32(q - qx.zero_point)
+        y = np.float32(math.exp(x)) - one if x < 0 else x
+        # Beyond this every zero point saturates.
+        scaled = min(max(float(y * inverse), -1024.0), 1024.0)
+        return min(max(fixed_point.round_away(scaled) + qout.zero_point, -128), 127)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
+def absolute(graph: Graph, op: Operator) -> Layer:
+    """ABS of int8 tensors, in a table."""
+    qx, qout = _ends(graph, op)
+    real = float(np.float32(qx.scale) / np.float32(qout.scale))
+    rescaling = _multiplier(op, real)
+
+    def value(q: int) -> int:
+        x = abs(q - qx.zero_point)
+        y = x if real == 1 else fixed_point.multiply(x, *rescaling)
+        return min(max(y + qout.zero_point, -128), 127)
+
+    return table_layer(graph, op, table_of(value, _INT8))
+
+
 def softmax_table(beta: float, scale: float) -> Array:
     """exp(-beta * scale * d) as Q0.31 for d = 0, 1, ... up to the last that counts: int32 (1 to 256,)."""
     real = min(beta * scale * (1 << 26), float(fixed_point.INT32_MAX))
@@ -142,4 +286,14 @@ def softmax(graph: Graph, op: Operator) -> Layer:
     return make(graph, op, "kernels_softmax_s8", "kernels_softmax_params", params)
 
 
-OPERATORS: dict[str, Lower] = {"LOGISTIC": logistic, "RELU": relu, "RELU6": relu6, "SOFTMAX": softmax}
+OPERATORS: dict[str, Lower] = {
+    "ABS": absolute,
+    "ELU": elu,
+    "HARD_SWISH": hard_swish,
+    "LEAKY_RELU": leaky_relu,
+    "LOGISTIC": logistic,
+    "RELU": relu,
+    "RELU6": relu6,
+    "SOFTMAX": softmax,
+    "TANH": tanh,
+}
