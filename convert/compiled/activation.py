@@ -28,6 +28,7 @@ from convert.graph import Graph, Operator, Quantization
 _INT8 = range(-128, 128)
 _MAX_SOFTMAX_DEPTH = 4095
 _MAX_SHIFT = 30
+_MAX_SHIFT = 30
 
 
 def table_of(function: Callable[[int], int], values: range) -> Array:
@@ -57,6 +58,12 @@ def _ends(graph: Graph, op: Operator) -> tuple[Quantization, Quantization]:
     return per_tensor(op, x), per_tensor(op, out)
 
 
+def _within(op: Operator, shift: int, smallest: int, real: float) -> None:
+    """Raise UsageError for a factor whose shift TFLite Micro does not compute with."""
+    if not smallest <= shift <= _MAX_SHIFT:
+        raise refuse(op, f"rescaling by {real:g} is out of range", "convert the model again: its scales are damaged")
+
+
 def logistic_table(scale: float, zero_point: int) -> Array:
     """LOGISTIC of every int8 input, with an output of scale 1/256 and zero point -128: uint8 (256,)."""
     fraction, shift = fixed_point.quantize_multiplier(scale * (1 << 27))
@@ -79,6 +86,8 @@ def logistic(graph: Graph, op: Operator) -> Layer:
         raise refuse(
             op, f"{describe(output(graph, op))} has zero point {qout.zero_point}, not -128", "convert the model again"
         )
+    _require_input_scale(graph, op, qx)
+    _within(op, fixed_point.quantize_multiplier(qx.scale * (1 << 27))[1], 0, qx.scale)
     return table_layer(graph, op, logistic_table(qx.scale, qx.zero_point))
 
 
@@ -86,6 +95,7 @@ def relu(graph: Graph, op: Operator) -> Layer:
     """RELU, with a rescaling where input and output are quantised differently."""
     qx, qout = _ends(graph, op)
     multiplier, shift = fixed_point.quantize_multiplier(float(np.float32(qx.scale) / np.float32(qout.scale)))
+    _within(op, shift, -31, qx.scale / qout.scale)
     low = max(-128, qout.zero_point)
 
     def value(q: int) -> int:
@@ -110,6 +120,7 @@ def tanh(graph: Graph, op: Operator) -> Layer:
     """TANH of int8 tensors, in a table; the output's quantisation must be 1/128 with zero point 0."""
     qx, qout = _ends(graph, op)
     _require_quantization(graph, op, qout, 1 / 128, 0)
+    _require_input_scale(graph, op, qx)
     fraction, shift = fixed_point.quantize_multiplier(qx.scale * (1 << 27))
     radius = fixed_point.input_radius(4, shift)
 
@@ -123,6 +134,14 @@ def tanh(graph: Graph, op: Operator) -> Layer:
         return min(max(fixed_point.rounding_shift(y, 24), -128), 127)
 
     return table_layer(graph, op, table_of(value, _INT8))
+
+
+def _require_input_scale(graph: Graph, op: Operator, q: Quantization) -> None:
+    """Scales for which TFLite Micro's shift of the input is defined."""
+    if not 2**-28 <= q.scale < 2**30:
+        raise refuse(
+            op, f"{describe(tensor(graph, op, 0))} has scale {q.scale:g}, out of range", "convert the model again"
+        )
 
 
 def _require_quantization(graph: Graph, op: Operator, q: Quantization, scale: float, zero_point: int) -> None:
@@ -145,12 +164,11 @@ def _multiplier(op: Operator, real: float) -> tuple[int, int]:
 def leaky_relu(graph: Graph, op: Operator) -> Layer:
     """LEAKY_RELU of int8 tensors, in a table; the slope may be any finite number."""
     qx, qout = _ends(graph, op)
-    alpha = np.float32(op.options["alpha"])
-    if not np.isfinite(alpha):
+    alpha = float(np.float32(op.options["alpha"]))
+    if not math.isfinite(alpha):
         raise refuse(op, f"the slope is {alpha}", "convert the model again")
-    ratio = np.float32(qx.scale) / np.float32(qout.scale)
-    positive = _multiplier(op, float(ratio))
-    slope = float(np.float32(qx.scale) * alpha / np.float32(qout.scale))
+    positive = _multiplier(op, qx.scale / qout.scale)
+    slope = qx.scale * alpha / qout.scale
     negative = _multiplier(op, abs(slope))
 
     def value(q: int) -> int:
@@ -201,10 +219,7 @@ def hard_swish(graph: Graph, op: Operator) -> Layer:
         if clip_shift > 0:
             gate = _saturate16(gate << (clip_shift - 1))
         gate = _high_mul16(gate, clip)
-        if clip_shift > 0:
-            gate = _saturate16(gate << 1)
-        else:
-            gate = fixed_point.rounding_shift(gate, -clip_shift)
+        gate = _saturate16(gate << 1) if clip_shift > 0 else fixed_point.rounding_shift(gate, -clip_shift)
         gate = (gate + (1 << 15)) >> 1
         product = gate * _high_mul16(x, factor)
         # This product is cut off towards zero, unlike all others.
@@ -271,8 +286,10 @@ def softmax(graph: Graph, op: Operator) -> Layer:
             "convert the model again",
         )
     beta = float(np.float32(op.options.get("beta", 1.0)))
-    if beta * qx.scale * (1 << 26) <= 1:
-        raise refuse(op, f"beta {beta:g} with input scale {qx.scale:g} is too small", "scale the logits")
+    if not 1 < beta * qx.scale * (1 << 26) < float("inf"):
+        raise refuse(op, f"beta {beta:g} with input scale {qx.scale:g} is out of range", "scale the logits")
+    if output(graph, op).shape != x.shape:
+        raise refuse(op, f"{describe(output(graph, op))} is not the shape of {describe(x)}", "convert the model again")
     depth = x.shape[-1] if x.shape else 1
     if not 0 < depth <= _MAX_SOFTMAX_DEPTH:
         raise refuse(op, f"it runs over {depth} elements", f"at most {_MAX_SOFTMAX_DEPTH} are supported")

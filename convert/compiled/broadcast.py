@@ -1,8 +1,10 @@
 """Operators over two int8 tensors of broadcastable shapes: the geometry that their kernels share."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import dropwhile
+
+import numpy as np
 
 from convert.compiled.activation import table_layer, table_of
 from convert.compiled.layer import Layer, Value, describe, output, refuse, require_type, tensor
@@ -49,7 +51,7 @@ def broadcast(graph: Graph, op: Operator) -> Broadcast:
         )
     dimensions = [(1, False, False)] * (_RANK - len(merged)) + merged
     shape = tuple(d[0] for d in dimensions)
-    if out.elements != math.prod(shape):
+    if _without_leading_ones(out.shape) != _without_leading_ones(np.broadcast_shapes(a.shape, b.shape)):
         raise refuse(
             op, f"{describe(out)} is not the result of {describe(a)} and {describe(b)}", "convert the model again"
         )
@@ -58,6 +60,10 @@ def broadcast(graph: Graph, op: Operator) -> Broadcast:
         _strides([(length, repeated) for length, repeated, _ in dimensions]),
         _strides([(length, repeated) for length, _, repeated in dimensions]),
     )
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dropwhile(lambda n: n == 1, shape))
 
 
 def _merge(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[int, bool, bool]] | None:
