@@ -1,0 +1,1 @@
+import fuzz_paths  # noqa: F401  (makes the builders importable)

@@ -1,0 +1,46 @@
+"""Accepted models are built with sanitizers, run, and compared with TFLite Micro where that takes them too."""
+
+import numpy as np
+from target import Finding, memory_unlimited
+from tflite_builder import vectors
+
+from convert import golden, graph
+from convert.compiled import compile_model, host
+from convert.errors import ToolError, UsageError
+
+_WORK = 20_000_000  # multiply-accumulates or bytes, above which a run says little for its time
+
+
+def execute(data: bytes) -> str:
+    """Run an accepted model, see `_execute`."""
+    with memory_unlimited():
+        return _execute(data)
+
+
+def _execute(data: bytes) -> str:
+    """Run an accepted model; returns what came of it: equal, refused (by TFLite Micro), crashed (that one), large.
+
+    Raises Finding where the C code does not compile, does something undefined or gives other outputs.
+    """
+    g = graph.load(data)
+    compiled = compile_model(g)
+    if g.macs + sum(t.nbytes for t in g.tensors) > _WORK:
+        return "large"
+    inputs = vectors(g, 2)
+    try:
+        outputs, layers = host.run(compiled, inputs, layers=True, sanitize=True, timeout=60)
+    except ToolError as e:
+        raise Finding(str(e)[-1500:]) from e
+    try:
+        reference = golden.run(g, inputs, layers=True, timeout=20)
+    except UsageError:
+        return "refused"
+    except ToolError:
+        return "crashed"
+    assert layers is not None
+    assert reference.layers is not None
+    for layer in compiled.lowered:
+        for i in layer.outputs:
+            if not np.array_equal(layers[i], reference.layers[i], equal_nan=layers[i].dtype.kind == "f"):
+                raise Finding(f"operator {layer.op.index} ({layer.op.name}) differs from TFLite Micro")
+    return "equal" if outputs.tobytes() == reference.outputs.tobytes() else "equal but for NaNs"

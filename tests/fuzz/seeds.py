@@ -1,0 +1,87 @@
+"""The corpus to damage: one tiny whole model for each kind of operator. `python tests/fuzz/seeds.py` writes it anew."""
+
+from fuzz_paths import CORPUS
+from tflite_builder import VALID, Sweep
+
+
+def convolution() -> Sweep:
+    s = Sweep(1)
+    x = s.conv(s.input((1, 5, 4, 2)), 3, (3, 2), (2, 1), activation="relu6")
+    s.conv(x, 4, (1, 1), padding=VALID, per_channel=False)
+    return s
+
+
+def grouped() -> Sweep:
+    s = Sweep(2)
+    s.conv(s.input((1, 4, 4, 4)), 4, (2, 2), dilation=(2, 1), groups=2, bias=False)
+    return s
+
+
+def depthwise() -> Sweep:
+    s = Sweep(3)
+    s.depthwise(s.depthwise(s.input((1, 5, 5, 1)), 3), 1, (3, 3), (2, 2), activation="relu")
+    return s
+
+
+def dense() -> Sweep:
+    s = Sweep(4)
+    x = s.dense(s.reshape(s.input((1, 2, 4)), (1, 8)), 5, activation="relu")
+    s.unary("SOFTMAX", s.dense(x, 3, per_channel=False), 1 / 256, -128, beta=1.0)
+    return s
+
+
+def pooling() -> Sweep:
+    s = Sweep(5)
+    x = s.input((1, 6, 4, 3))
+    s.pool(x, "AVERAGE")
+    s.pool(x, "MAX", (3, 2), (1, 2), padding=0)
+    s.mean(x, (1, 2), keep=False)
+    return s
+
+
+def residual() -> Sweep:
+    s = Sweep(6)
+    x = s.input((1, 3, 3, 2))
+    y = s.conv(x, 2, (3, 3))
+    s.add(x, y, 0.1, activation="relu")
+    s.add(y, s.tensor((1, 1, 1, 2), data=[1, -2]), 0.2)
+    return s
+
+
+def padding() -> Sweep:
+    s = Sweep(7)
+    x = s.input((1, 3, 4, 2))
+    s.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]])
+    s.pad(x, [[0, 0], [1, 0], [2, 1], [0, 1]], value=5)
+    s.reshape(x, (1, 1, 12, 2), "EXPAND_DIMS")
+    return s
+
+
+def tables() -> Sweep:
+    s = Sweep(8)
+    x = s.input((1, 6))
+    s.unary("LOGISTIC", x, 1 / 256, -128)
+    s.unary("RELU", x, 0.03, -128)
+    s.unary("RELU6", x, 0.05, 3)
+    return s
+
+
+def floats() -> Sweep:
+    s = Sweep(9)
+    x = s.input((1, 4), "f4", None)
+    s.unary("DEQUANTIZE", s.unary("QUANTIZE", x, 0.1, 4), None, 0, "f4")
+    s.unary("QUANTIZE", s.unary("QUANTIZE", x, 0.1, 4), 0.05, 128, "u1")
+    return s
+
+
+SEEDS = (convolution, grouped, depthwise, dense, pooling, residual, padding, tables, floats)
+
+
+def main() -> None:
+    CORPUS.mkdir(exist_ok=True)
+    for seed in SEEDS:
+        (CORPUS / f"{seed.__name__}.tflite").write_bytes(seed().build().data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What is fuzzed: bytes to a graph, to a compiled model, to C source, within limits of time and memory."""
+
+import contextlib
+import resource
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from convert import graph
+from convert.compiled import CompiledModel, compile_model
+from convert.errors import UsageError
+
+SECONDS = 10.0  # a file; a real one takes milliseconds
+MEMORY = 1 << 30  # bytes beyond what the process has when it starts
+SOURCE = 64 << 20  # bytes of C
+
+
+class Hang(BaseException):
+    """A file took more than SECONDS; no Exception, so that nothing under test swallows it."""
+
+
+class Finding(AssertionError):
+    """A file did what none may do."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a file got."""
+
+    stage: str  # "graph", "compile": refused there; "accepted"
+    message: str = ""
+    compiled: CompiledModel | None = None
+    source: dict[str, str] | None = None
+
+
+def check(data: bytes) -> Outcome:
+    """Load, compile and render; nothing but UsageError may escape from there, and no error of memory may hide in it."""
+    stage = "graph"
+    try:
+        loaded = graph.load(data)
+        stage = "compile"
+        compiled = compile_model(loaded)
+        source = compiled.render()
+    except UsageError as e:
+        hidden = e.__cause__
+        if isinstance(hidden, MemoryError | RecursionError):
+            raise Finding(f"{type(hidden).__name__} in {stage}") from hidden
+        if len(str(e)) > 4000:
+            raise Finding(f"a message of {len(str(e))} characters in {stage}: {str(e)[:300]}") from e
+        return Outcome(stage, str(e))
+    size = sum(map(len, source.values()))
+    if size > SOURCE:
+        raise Finding(f"{len(data)} bytes became {size} bytes of C")
+    return Outcome("accepted", compiled=compiled, source=source)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float = SECONDS) -> Iterator[None]:
+    """Raise Hang in the block after that time (main thread only)."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise Hang(f"more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def memory_unlimited() -> Iterator[None]:
+    """For children that reserve much and use little: sanitizers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def limit_memory(more: int = MEMORY) -> None:
+    """Let this process grow by that many bytes only, so that what takes more fails with MemoryError."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
