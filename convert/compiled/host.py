@@ -35,27 +35,24 @@ def compiler() -> str:
     raise ToolError("no C compiler (gcc, cc or clang) in PATH; install one: apt-get install gcc")
 
 
-def _call(command: list[str], what: str) -> None:
+def call(command: list[str], what: str) -> None:
+    """Run a tool; raises ToolError with its messages if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ToolError(f"{what} failed with exit code {done.returncode}: {' '.join(command)}\n{done.stderr[-4000:]}")
 
 
-def _kernels(flags: list[str], cache: Cache) -> list[Path]:
-    """Objects of the kernel library, compiled once for each set of flags."""
-    sources = sorted((KERNELS / "src").glob("*.c"))
-    headers = sorted((KERNELS / "include").rglob("*.h"))
+def kernels(tool: str, flags: list[str], sources: list[Path]) -> list[Path]:
+    """Objects of the kernel library's `sources`, compiled once for each set of flags."""
+    others = sorted({*KERNELS.rglob("*.h"), *KERNELS.rglob("*.inc")})
 
     def build(folder: Path) -> None:
         for source in sources:
-            target = folder / f"{source.stem}.o"
-            _call(
-                [compiler(), *flags, "-c", str(source), "-o", str(target)], f"compiling {source.name} for this machine"
-            )
+            call([tool, *flags, "-c", str(source), "-o", str(folder / f"{source.name}.o")], f"compiling {source.name}")
 
-    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    key = digest(digest_files([*sources, *headers]), version, flags)
-    folder, _ = cache.get("host-kernels", key, build)
+    version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout
+    key = digest(digest_files([*sources, *others]), tool, version, flags)
+    folder, _ = Cache().get("kernels", key, build)
     return sorted(folder.glob("*.o"))
 
 
@@ -67,13 +64,13 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False, saniti
     """
     emit.write_tree(folder / "src", {**compiled.render(), "host_main.c": emit.render("compiled/host_main.c.j2", {})})
     flags = ["-std=c99", "-O2", *WARNINGS, *(SANITIZERS if sanitize else ()), "-I", str(KERNELS / "include")]
-    objects = _kernels(flags, Cache())
+    objects = kernels(compiler(), flags, sorted((KERNELS / "src").glob("*.c")))
     program = folder / "model"
     # Optimising pages of constants takes time and gives nothing.
     own = [*flags, "-O1", "-I", str(folder / "src"), "-I", str(FIRMWARE / "include")]
     own += ["-DINFERENCE_TRACE"] if layers else []
     sources = [folder / "src" / "compiled_model.c", folder / "src" / "host_main.c", RUNTIME / "inference.c"]
-    _call(
+    call(
         [compiler(), *own, *map(str, sources), *map(str, objects), "-o", str(program)],
         "compiling the model for this machine",
     )
@@ -89,10 +86,7 @@ def run(
     (n, *shape) in the tensor's type. Raises ToolError if the compiler is missing or the program fails; ValueError for
     vectors of the wrong size.
     """
-    graph = compiled.graph
-    size = sum(graph.tensors[i].nbytes for i in graph.inputs)
-    if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != size:
-        raise ValueError(f"inputs are {inputs.dtype} {inputs.shape}; expected uint8 (n, {size})")
+    check_vectors(compiled, inputs)
     with tempfile.TemporaryDirectory(prefix="compiled-model-") as folder:
         program = build(compiled, Path(folder), layers=layers, sanitize=sanitize)
         try:
@@ -104,11 +98,18 @@ def run(
     if done.returncode:
         reason = done.stderr.decode(errors="replace")[-4000:]
         raise ToolError(f"the compiled model failed with exit code {done.returncode} on this machine: {reason}")
-    return _split(compiled, np.frombuffer(done.stdout, np.uint8), len(inputs), layers)
+    return split(compiled, np.frombuffer(done.stdout, np.uint8), len(inputs), layers)
 
 
-def _split(compiled: CompiledModel, raw: Bytes, n: int, layers: bool) -> tuple[Bytes, Mapping[int, Array] | None]:
-    """What the program wrote, by tensor."""
+def check_vectors(compiled: CompiledModel, inputs: Bytes) -> None:
+    """Raise ValueError for vectors of the wrong type or size."""
+    size = sum(compiled.graph.tensors[i].nbytes for i in compiled.graph.inputs)
+    if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != size:
+        raise ValueError(f"inputs are {inputs.dtype} {inputs.shape}; expected uint8 (n, {size})")
+
+
+def split(compiled: CompiledModel, raw: Bytes, n: int, layers: bool) -> tuple[Bytes, Mapping[int, Array] | None]:
+    """What a program wrote for n vectors: outputs (n, bytes) and, with `layers`, the traces by tensor."""
     tensors = compiled.graph.tensors
     traced = [tensors[i] for layer in compiled.lowered for i in layer.outputs] if layers else []
     written = [t.nbytes for t in traced] + [sum(tensors[i].nbytes for i in compiled.graph.outputs)]

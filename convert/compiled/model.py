@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from convert import emit
-from convert.compiled import lowering, memory
+from convert.compiled import cortex_m4, lowering, memory, select
 from convert.compiled.layer import Array, Constant, Layer, Value, describe
 from convert.errors import UsageError
-from convert.graph import Graph
+from convert.graph import Graph, Tensor
 
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t"}
+Target: TypeAlias = Literal["portable", "cortex_m4"]
+Optimize: TypeAlias = Literal["speed", "size"]
+
+_HEADERS = {"portable": ["kernels/kernels.h"], "cortex_m4": ["kernels/kernels.h", "kernels/cortex_m4.h"]}
+_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class CompiledModel:
     graph: Graph
     lowered: tuple[Layer, ...]
     plan: memory.ModelPlan
+    target: Target = "portable"
+    optimize: Optimize = "speed"
 
     @property
     def arena_bytes(self) -> int:
@@ -79,6 +85,23 @@ class CompiledModel:
             for layer in self.lowered
         )
 
+    @property
+    def _variables(self) -> list[Tensor]:
+        """Tensors that are kept from one run to the next, as far as they are used."""
+        return [t for t in self.graph.tensors if t.is_variable and t.index in self.plan.tensors]
+
+    def _resets(self) -> list[dict[str, object]]:
+        """What brings each variable to its first value."""
+        return [
+            {
+                "pointer": f"at(arena, {self.plan.tensors[t.index]})",
+                "bytes": t.nbytes,
+                "array": None if (value := _initial(t)) is None else self._pointer(value),
+                "value": t.reset_byte,
+            }
+            for t in self._variables
+        ]
+
     def _constant_inputs(self, layer: Layer) -> list[Any]:
         return [self.graph.tensors[i] for i in layer.inputs if self.graph.tensors[i].data is not None]
 
@@ -93,6 +116,9 @@ class CompiledModel:
                 c_type = _C_TYPES[constant.values.dtype.name]
                 arrays[key] = _Array(name, c_type, constant.values, f"{comment}, {constant.layout}", key[0])
 
+        for t in self._variables:
+            if (value := _initial(t)) is not None:
+                keep(value, f"initial{t.index}", f"variable {t.name!r}")
         for layer in self.lowered:
             for constant in layer.constants:
                 of = f"operator {layer.op.index} ({layer.op.name}): {constant.role}"
@@ -143,6 +169,7 @@ class CompiledModel:
         """The C source by file name; the same model gives the same bytes."""
         tensors = self.graph.tensors
         context = {
+            "headers": _HEADERS[self.target],
             "sha256": self.graph.sha256,
             "arena_bytes": self.arena_bytes,
             "lower_bound": self.lower_bound,
@@ -151,6 +178,7 @@ class CompiledModel:
             "alignment": memory.ALIGNMENT,
             "inputs": [self._slot(i) for i in self.graph.inputs],
             "outputs": [self._slot(i) for i in self.graph.outputs],
+            "resets": self._resets(),
             "arrays": list(self._arrays.values()),
             "layers": [
                 {
@@ -177,13 +205,23 @@ def _key(constant: Constant) -> tuple[bool, str, bytes]:
     return aligned, constant.values.dtype.name, constant.values.tobytes()
 
 
+def _initial(variable: Tensor) -> Constant | None:
+    """The first value of a variable that is not one byte throughout."""
+    if variable.initial is None:
+        return None
+    return Constant("initial", np.frombuffer(variable.initial.tobytes(), np.uint8), "raw bytes")
+
+
 def _operand(values: Array) -> Constant:
     """A constant tensor that a kernel reads like any other input."""
     return Constant("operand", values, "C order")
 
 
-def compile_model(graph: Graph) -> CompiledModel:
+def compile_model(graph: Graph, target: Target = "portable", optimize: Optimize = "speed") -> CompiledModel:
     """Compile a graph for the compiled runtime.
+
+    `target` names the processors whose kernels may be used besides the portable ones; `optimize` says what counts
+    among kernels that serve a layer, and how they are compiled.
 
     Raises UsageError for an operator, type or parameter that it does not support, naming it and what is supported.
     """
@@ -191,4 +229,6 @@ def compile_model(graph: Graph) -> CompiledModel:
     for i in graph.outputs:
         if graph.tensors[i].data is not None:
             raise UsageError(f"output {describe(graph.tensors[i])} is constant; remove it from the model's outputs")
-    return CompiledModel(graph, layers, memory.plan(graph, layers))
+    if target == "cortex_m4" and optimize == "speed":
+        layers = select.fastest(graph, layers, cortex_m4.candidates)
+    return CompiledModel(graph, layers, memory.plan(graph, layers), target, optimize)

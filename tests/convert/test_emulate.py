@@ -5,7 +5,7 @@ import pytest
 
 from convert import image
 from convert.emulate import Transcript, closed
-from convert.emulate.unicorn_nrf52840 import thumb_instructions
+from convert.emulate.cortex_m import thumb_instructions
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,26 @@
 
 import shutil
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from models import Op, T, tflite
 
 from convert import golden, graph
-from convert.compiled import compile_model, host
+from convert.compiled import compile_model, device, host
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
 SAME, VALID = 0, 1
+_UNARY_OPTIONS = {"SOFTMAX": "SoftmaxOptions", "LEAKY_RELU": "LeakyReluOptions"}
 
 needs_compiler = pytest.mark.skipif(
     not any(shutil.which(name) for name in ("gcc", "cc", "clang")), reason="no C compiler in PATH"
 )
+
+
+needs_device = pytest.mark.skipif(not device.available(), reason="no arm-none-eabi-gcc or qemu-system-arm in PATH")
 
 
 class Sweep:
@@ -256,7 +261,7 @@ class Sweep:
 
     def unary(self, name: str, x: int, scale: float, zero_point: int, dtype: str = "i1", **options: Any) -> int:
         out = self.tensor(self.shape(x), dtype, scale, zero_point)
-        return self.op(name, [x], out, *(["SoftmaxOptions"] if name == "SOFTMAX" else []), **options)
+        return self.op(name, [x], out, _UNARY_OPTIONS.get(name), **options)
 
     def reshape(self, x: int, shape: Sequence[int], name: str = "RESHAPE") -> int:
         t = self.tensors[x]
@@ -292,12 +297,19 @@ def vectors(g: graph.Graph, n: int = 6, seed: int = 1) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def assert_exact(g: graph.Graph, inputs: np.ndarray | None = None, *, sanitize: bool = False) -> None:
-    """Every operator's outputs equal TFLite Micro's, byte for byte."""
+def assert_exact(
+    g: graph.Graph,
+    inputs: np.ndarray | None = None,
+    *,
+    target: Literal["portable", "cortex_m4"] = "portable",
+    where: ModuleType = host,
+    **how: Any,
+) -> None:
+    """Every operator's outputs equal TFLite Micro's, byte for byte; `where` (host or device) runs the model."""
     inputs = vectors(g) if inputs is None else inputs
-    compiled = compile_model(g)
+    compiled = compile_model(g, target)
     reference = golden.run(g, inputs, layers=True)
-    outputs, layers = host.run(compiled, inputs, layers=True, sanitize=sanitize)
+    outputs, layers = where.run(compiled, inputs, layers=True, **how)
     assert reference.layers is not None
     assert layers is not None
     assert sorted(layers) == sorted(reference.layers)

@@ -1,0 +1,26 @@
+"""Kernels for processors with Arm's DSP extension (Cortex-M4, M7, M33): alternatives to the portable layers.
+
+A family module has `CANDIDATES`, from a portable kernel's name to a function that gives other layers for the same
+operator, none where its conditions are not met, and `FEATURES`, from a kernel's name to the numbers that its cost is
+linear in. `costs` turns them into instructions and estimated cycles.
+"""
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+from convert.compiled.layer import Layer
+
+_FAMILIES: tuple[ModuleType, ...] = ()
+
+CANDIDATES: dict[str, list[Callable[[Layer], Sequence[Layer]]]] = {}
+FEATURES: dict[str, Callable[[Layer], dict[str, float]]] = {}
+for _family in _FAMILIES:
+    FEATURES.update(_family.FEATURES)
+    for _kernel, _make in _family.CANDIDATES.items():
+        CANDIDATES.setdefault(_kernel, []).append(_make)
+
+
+def candidates(layer: Layer) -> list[Layer]:
+    """The layer itself, which is portable, and what this processor can run instead of it."""
+    makers = CANDIDATES.get(layer.kernel or "", [])
+    return [layer, *(other for make in makers for other in make(layer))]

@@ -1,0 +1,269 @@
+"""Build a compiled model for a bare Cortex-M4 and run it there: in QEMU for its outputs, in Unicorn for its counts."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convert import compilers, emit
+from convert.compiled import cycles as timing
+from convert.compiled import host
+from convert.compiled.layer import Array
+from convert.compiled.model import CompiledModel
+from convert.emulate import cortex_m
+from convert.errors import ToolError
+from convert.paths import FIRMWARE
+
+PREFIX = compilers.COMPILERS["armv7e-m"].prefix
+CPU = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
+PORT = FIRMWARE / "ports" / "cortex_m"
+QEMU = "qemu-system-arm"
+LEVELS = {"speed": "-O2", "size": "-Os"}
+
+# Memory of QEMU's mps2-an386; the core's own registers are plain memory in Unicorn.
+_FLASH, _RAM, _MEMORY = 0, 0x20000000, 4 << 20
+_CORE = (0xE000E000, 0x1000)
+_PAINT = 0xA5
+
+
+def available() -> bool:
+    """Whether the cross compiler and QEMU are here."""
+    return compilers.missing("armv7e-m") is None and shutil.which(QEMU) is not None
+
+
+def _flags(optimize: str) -> list[str]:
+    warnings = [w for w in host.WARNINGS if w != "-Wpedantic"]  # ports speak to the hardware in assembly
+    include = ["-I", str(host.KERNELS / "include"), "-I", str(FIRMWARE / "include")]
+    return [*CPU, "-std=c99", LEVELS[optimize], "-ffunction-sections", "-fdata-sections", *warnings, *include]
+
+
+def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Path:
+    """Build the image that runs the model on vectors from a file; return its ELF file in `folder`.
+
+    Raises ToolError if the cross compiler is missing or fails.
+    """
+    if lacking := compilers.missing("armv7e-m"):
+        raise ToolError(lacking)
+    files = {**compiled.render(), "device_main.c": emit.render("compiled/device_main.c.j2", {})}
+    emit.write_tree(folder / "src", files)
+    flags = _flags(compiled.optimize)
+    kernels = sorted((host.KERNELS / "src").glob("*.c"))
+    if compiled.target == "cortex_m4":
+        kernels += sorted((host.KERNELS / "src" / "cortex_m4").glob("*.[cS]"))
+    objects = host.kernels(f"{PREFIX}gcc", flags, kernels)
+    places = {"flash_origin": _FLASH, "flash_size": _MEMORY, "ram_origin": _RAM, "ram_size": _MEMORY}
+    own = [*flags, "-I", str(folder / "src"), "--specs=nano.specs", "-nostartfiles", "-T", str(PORT / "link.ld")]
+    own += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+    own += [f"-Wl,--defsym=__{name}={value:#x}" for name, value in places.items()]
+    own += ["-DINFERENCE_TRACE"] if layers else []
+    sources = [folder / "src" / "compiled_model.c", folder / "src" / "device_main.c", host.RUNTIME / "inference.c"]
+    sources += sorted(PORT.glob("*.c"))
+    elf = folder / "model.elf"
+    host.call([f"{PREFIX}gcc", *own, *map(str, [*sources, *objects]), "-o", str(elf)], "compiling for Cortex-M4")
+    return elf
+
+
+def run(
+    compiled: CompiledModel, inputs: host.Bytes, *, layers: bool = False, timeout: float = 600.0
+) -> tuple[host.Bytes, Mapping[int, Array] | None]:
+    """Run vectors (uint8, (n, input bytes)) in QEMU's mps2-an386; returns what `host.run` returns.
+
+    Raises ToolError if the compiler or QEMU is missing, or the program fails; ValueError for vectors of the wrong size.
+    """
+    host.check_vectors(compiled, inputs)
+    tool = shutil.which(QEMU)
+    if tool is None:
+        raise ToolError(f"{QEMU} is not on the PATH; on Debian or Ubuntu run: apt-get install qemu-system-arm")
+    with tempfile.TemporaryDirectory(prefix="compiled-model-") as name:
+        folder = Path(name)
+        elf = build(compiled, folder, layers=layers)
+        (folder / "in").write_bytes(inputs.tobytes())
+        command = [tool, "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"]
+        command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as e:
+            raise ToolError(f"the compiled model did not end within {timeout:g} s in QEMU") from e
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace")[-4000:]
+            raise ToolError(f"the compiled model failed with exit code {done.returncode} in QEMU: {reason}")
+        raw = np.frombuffer((folder / "out").read_bytes(), np.uint8)
+    return host.split(compiled, raw, len(inputs), layers)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a stretch of the program executed; cycles are an estimate, see convert.compiled.cycles."""
+
+    instructions: int
+    cycles: int
+    histogram: Mapping[str, int]  # executed instructions by mnemonic
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One inference on a Cortex-M4; sizes in bytes."""
+
+    layers: tuple[Count | None, ...]  # in execution order; None: no code, the output is the input's memory
+    total: Count  # of compiled_model_run(), from its first instruction to its return
+    stack: int  # deepest use below the call
+    outputs: host.Bytes  # uint8 (output bytes)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A straight run of instructions, as Unicorn translates it."""
+
+    instructions: int
+    cycles: int
+    names: Mapping[str, int]
+
+
+@lru_cache(maxsize=1)
+def _capstone() -> Any:
+    import capstone
+
+    disassembler = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    disassembler.detail = True
+    return disassembler
+
+
+def _decode(code: bytes, address: int) -> _Block:
+    listing = list(_capstone().disasm(code, address))
+    if sum(i.size for i in listing) != len(code):
+        raise ToolError(f"capstone cannot decode the instructions at {address:#x}: {code.hex()}")
+    names = Counter(timing.base(i) for i in listing)
+    return _Block(len(listing), sum(timing.cycles(listing)), names)
+
+
+def profile(compiled: CompiledModel, vector: host.Bytes, *, timeout: float = 600.0) -> Profile:
+    """Run one vector (uint8, (input bytes)) in Unicorn, counting every instruction.
+
+    Raises ToolError if a tool is missing or the program fails.
+    """
+    host.check_vectors(compiled, vector[None])
+    with tempfile.TemporaryDirectory(prefix="compiled-model-") as name:
+        elf = build(compiled, Path(name))
+        program = cortex_m.load(elf)
+    return _Run(compiled, program, timeout).profile(vector)
+
+
+class _Run:
+    """An image in Unicorn, started and stopped before its application."""
+
+    def __init__(self, compiled: CompiledModel, program: cortex_m.Program, timeout: float) -> None:
+        try:
+            import unicorn
+            import unicorn.arm_const as arm
+        except ImportError as e:
+            raise ToolError("the unicorn package is missing; run: pip install unicorn") from e
+        self.compiled, self.program, self.unicorn, self.arm = compiled, program, unicorn, arm
+        self.deadline = time.monotonic() + timeout
+        self.uc = cortex_m.machine(unicorn, program, [(_FLASH, _MEMORY, True), (_RAM, _MEMORY, False), (*_CORE, False)])
+        self.stack_top = int.from_bytes(self.uc.mem_read(_FLASH, 4), "little")
+        self.uc.reg_write(arm.UC_ARM_REG_SP, self.stack_top)
+        self._go(self._address("Reset_Handler"), self._address("app_run"))
+
+    def _address(self, name: str) -> int:
+        found = self.program.address(name)
+        if found is None:
+            raise ToolError(f"the image has no symbol {name}")
+        return found
+
+    def _go(self, start: int, until: int) -> None:
+        try:
+            with cortex_m.stopping(self.uc, self.deadline):
+                self.uc.emu_start(start | 1, until)
+        except self.unicorn.UcError as e:
+            pc = self.uc.reg_read(self.arm.UC_ARM_REG_PC)
+            raise ToolError(f"fault in the emulator: {e} at {self.program.place(pc)}") from e
+        if self.uc.reg_read(self.arm.UC_ARM_REG_PC) & ~1 != until:
+            raise ToolError("the compiled model did not end in time in Unicorn")
+
+    def profile(self, vector: host.Bytes) -> Profile:
+        """Run compiled_model_run() on the vector."""
+        arm, uc, graph, plan = self.arm, self.uc, self.compiled.graph, self.compiled.plan
+        entry, back = self._address("compiled_model_run"), self._address("app_run")
+        arena = self._address("arena")
+        at = 0
+        for i in graph.inputs:
+            size = graph.tensors[i].nbytes
+            uc.mem_write(arena + plan.tensors[i], vector[at : at + size].tobytes())
+            at += size
+        uc.reg_write(arm.UC_ARM_REG_R0, arena)
+        uc.reg_write(arm.UC_ARM_REG_LR, back | 1)
+        sp = uc.reg_read(arm.UC_ARM_REG_SP)
+        paint = 16384
+        uc.mem_write(sp - paint, bytes([_PAINT]) * paint)
+        trace: list[int] = []
+        append = trace.append
+
+        def block(_uc: Any, address: int, size: int, _data: Any) -> None:
+            append(address << 16 | size)
+
+        hook = uc.hook_add(self.unicorn.UC_HOOK_BLOCK, block)
+        uc.ctl_flush_tb()
+        self._go(entry, back)
+        uc.hook_del(hook)
+        painted = np.frombuffer(bytes(uc.mem_read(sp - paint, paint)), np.uint8)
+        used = np.flatnonzero(painted != _PAINT)
+        outputs = [bytes(uc.mem_read(arena + plan.tensors[i], graph.tensors[i].nbytes)) for i in graph.outputs]
+        total, parts = self._count(np.array(trace, np.int64), entry)
+        return Profile(
+            self._by_layer(parts),
+            total,
+            paint - int(used[0]) if len(used) else 0,
+            np.frombuffer(b"".join(outputs), np.uint8),
+        )
+
+    def _count(self, trace: Array, entry: int) -> tuple[Count, list[Count]]:
+        """The whole, and each stretch outside of compiled_model_run(): one a kernel call."""
+        end = entry + self.program.places["compiled_model_run"][1]
+        address, size = trace >> 16, trace & 0xFFFF
+        follows = np.append(address[1:] == (address + size)[:-1], False)
+        inside = (address >= entry) & (address < end)
+        starts = np.flatnonzero(~inside & np.append(True, inside[:-1]))
+        stretch = np.cumsum(np.bincount(starts, minlength=len(trace)))
+        stretch[inside] = 0
+        keys, index = np.unique(trace, return_inverse=True)
+        blocks = [_decode(bytes(self.uc.mem_read(int(k) >> 16, int(k) & 0xFFFF)), int(k) >> 16) for k in keys]
+        parts = []
+        for k in range(int(stretch.max(initial=0)) + 1):
+            chosen = stretch == k
+            runs = np.bincount(index[chosen], minlength=len(keys))
+            taken = int((chosen & ~follows).sum())
+            parts.append(_sum(blocks, runs, taken))
+        counts = parts[1:]
+        whole = Counter[str]()
+        for part in parts:
+            whole.update(part.histogram)
+        total = Count(sum(p.instructions for p in parts), sum(p.cycles for p in parts), whole)
+        return total, counts
+
+    def _by_layer(self, parts: list[Count]) -> tuple[Count | None, ...]:
+        calls = [layer for layer in self.compiled.lowered if layer.kernel is not None]
+        if len(parts) != len(calls):
+            raise ToolError(f"{len(parts)} kernel calls were counted where {len(calls)} are expected")
+        it = iter(parts)
+        return tuple(next(it) if layer.kernel is not None else None for layer in self.compiled.lowered)
+
+
+def _sum(blocks: list[_Block], runs: Array, taken: int) -> Count:
+    names = Counter[str]()
+    instructions = 0
+    cycles = taken * timing.REFILL
+    for block, n in zip(blocks, runs.tolist(), strict=True):
+        if n:
+            instructions += n * block.instructions
+            cycles += n * block.cycles
+            for name, count in block.names.items():
+                names[name] += n * count
+    return Count(instructions, cycles, dict(names))

@@ -1,0 +1,100 @@
+"""What every Cortex-M4 in Unicorn needs: loading an ELF file, stopping in time, sizes of Thumb-2 instructions."""
+
+import bisect
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+PAGE = 4096
+_STOP_SECONDS = 0.02
+
+
+@dataclass
+class Program:
+    """Segments by physical address, function symbols in the order of their addresses, and symbols' places."""
+
+    segments: list[tuple[int, bytes]]
+    symbols: list[tuple[int, str]]
+    places: Mapping[str, tuple[int, int]]  # (address without the Thumb bit, bytes) of functions and variables
+
+    def address(self, name: str) -> int | None:
+        """Where a function starts, without the Thumb bit; None if there is none of that name."""
+        return self.places.get(name, (None, 0))[0]
+
+    def place(self, pc: int) -> str:
+        """`0x10046 (inference_run+0x12)`."""
+        at = bisect.bisect_right(self.symbols, (pc, "\x7f")) - 1
+        if at < 0:
+            return f"{pc:#x}"
+        address, name = self.symbols[at]
+        return f"{pc:#x} ({name}+{pc - address:#x})"
+
+
+def load(image: Path) -> Program:
+    """Read an ELF file."""
+    with image.open("rb") as f:
+        elf = ELFFile(f)
+        segments = [(s["p_paddr"], s.data()) for s in elf.iter_segments("PT_LOAD") if s["p_filesz"]]
+        tables = (s for s in elf.iter_sections() if isinstance(s, SymbolTableSection))
+        symbols = [symbol for table in tables for symbol in table.iter_symbols() if symbol.name]
+        functions = {(s["st_value"] & ~1, s.name) for s in symbols if s["st_info"]["type"] == "STT_FUNC"}
+        places = {s.name: (s["st_value"], s["st_size"]) for s in symbols if s["st_info"]["type"] == "STT_OBJECT"}
+        places |= {s.name: (s["st_value"] & ~1, s["st_size"]) for s in symbols if s["st_info"]["type"] == "STT_FUNC"}
+    return Program(segments, sorted(functions), places)
+
+
+def thumb_instructions(code: bytes) -> int:
+    """Number of Thumb-2 instructions in `code`, which starts and ends between two.
+
+    An instruction has 4 bytes where the top five bits of its first halfword are 0b11101, 0b11110 or 0b11111, else 2
+    (ARMv7-M Architecture Reference Manual, A5.1).
+    """
+    count = at = 0
+    while at < len(code):
+        at += 4 if code[at + 1] >> 3 >= 0b11101 else 2
+        count += 1
+    return count
+
+
+@contextmanager
+def stopping(uc: Any, deadline: float) -> Iterator[None]:
+    """Stop the emulation at the deadline, again and again until it has stopped.
+
+    Unicorn's own timeout asks once, and its loop now and then overlooks a single request: the firmware then ran on for
+    ever (unicorn 2.1.4, one in some hundred short runs on a loaded machine).
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        if not ended.wait(max(0.0, deadline - time.monotonic())):
+            uc.emu_stop()
+            while not ended.wait(_STOP_SECONDS):
+                uc.emu_stop()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def machine(unicorn: Any, program: Program, regions: list[tuple[int, int, bool]]) -> Any:
+    """A Cortex-M4 with `program` in its memory; regions are (address, bytes, executable or else writable)."""
+    arm = unicorn.arm_const
+    uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+    uc.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
+    for address, size, executable in regions:
+        access = unicorn.UC_PROT_EXEC if executable else unicorn.UC_PROT_WRITE
+        uc.mem_map(address, -(-size // PAGE) * PAGE, unicorn.UC_PROT_READ | access)
+    for address, data in program.segments:
+        uc.mem_write(address, data)
+    return uc

@@ -1,0 +1,6 @@
+/* Kernels for processors with Arm's DSP extension (Cortex-M4, M7, M33). The same contracts as the portable ones, other
+ * layouts of the weights, and memory that is aligned to 4 bytes. */
+#ifndef KERNELS_CORTEX_M4_H
+#define KERNELS_CORTEX_M4_H
+
+#endif
