@@ -104,12 +104,47 @@ def exp_of_negative(a: int, integer_bits: int) -> int:
 
 
 def reciprocal_of_one_plus(x: int) -> int:
-    """1 / (1 + x) for x in [0, 1], both Q0.31: three steps of Newton-Raphson division."""
-    half = (x + INT32_MAX + 1) // 2
-    y = 1515870810 + high_mul(half, -1010580540)  # Q2.29: 48/17 - 32/17 * half
+    """1 / (1 + x) for x in [0, 1], both Q0.31."""
+    return saturate32(_reciprocal((x + INT32_MAX + 1) // 2) << 1)
+
+
+def _reciprocal(half: int) -> int:
+    """1 / half as Q2.29 of a Q0.31 number from 1/2 on: three steps of Newton-Raphson division."""
+    y = 1515870810 + high_mul(half, -1010580540)  # 48/17 - 32/17 * half
     for _ in range(3):
         y = wrap32(y + saturate32(high_mul(y, (1 << 29) - high_mul(half, y)) << 2))
-    return saturate32(y << 1)
+    return y
+
+
+def tanh(a: int, integer_bits: int) -> int:
+    """tanh(a) as Q0.31; `integer_bits` is at most 4."""
+    if a == 0:
+        return 0
+    # With e = exp(-2|a|) it is (1 - e) / (1 + e); doubling a number is one more integer bit.
+    half = (exp_of_negative(-abs(a), integer_bits + 1) + INT32_MAX + 1) // 2
+    y = _reciprocal(half)
+    positive = saturate32((y - (1 << 29)) << 2)
+    return positive if a > 0 else -positive
+
+
+def inverse_square_root(x: int) -> tuple[int, int]:
+    """1 / sqrt(x) of a positive int32 as (multiplier, shift), as for `multiply`; 0 counts as 1."""
+    if x <= 1:
+        return INT32_MAX, 0
+    shift = 11
+    while x >= 1 << 29:
+        x //= 4
+        shift += 1
+    pairs = (31 - x.bit_length()) // 2 - 1
+    shift -= pairs
+    x = x << 2 * pairs >> 1  # in [2^26, 2^28), Q3.28
+    half = rounding_shift(x, 1)
+    y = 1 << 28
+    for _ in range(5):  # Newton-Raphson: y * (3 - x * y^2) / 2
+        cube = saturate32(high_mul(high_mul(y, y), y) << 6)
+        y = saturate32((high_mul(3 << 27, y) - high_mul(half, cube)) << 3)
+    y = high_mul(y, 1518500250)  # 1 / sqrt(2) as Q0.31
+    return (wrap32(y << -shift), 0) if shift < 0 else (y, -shift)
 
 
 def logistic(a: int, integer_bits: int) -> int:
