@@ -191,14 +191,14 @@ def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[test_vectors.Vec
     return test_vectors.from_samples(g, x[chosen]), y[chosen]
 
 
-def _reference(g: graph.Graph, inputs: npt.NDArray[np.uint8], ui: Ui) -> tuple[golden.Golden, bool]:
+def _reference(g: graph.Graph, inputs: npt.NDArray[np.uint8], ui: Ui, *, apart: bool) -> tuple[golden.Golden, bool]:
     with ui.bar("TFLite Micro on the host") as progress:
-        return golden.cached(g, inputs, Cache(), progress)
+        return golden.cached(g, inputs, Cache(), progress, apart=apart)
 
 
 def _golden(g: graph.Graph, test: test_vectors.Vectors, draft: Draft, ui: Ui) -> golden.Golden:
     with ui.stage("golden") as stage:
-        result, stage.cached = _reference(g, test.inputs, ui)
+        result, stage.cached = _reference(g, test.inputs, ui, apart=test.apart)
         probe = test_vectors.fnv1a32(result.outputs[0].tobytes())
         measured = f"probe 0x{probe:08x}, arena {result.arena.total:,} B"
         stage.detail = f"TFLite Micro on the host: {len(test.inputs)} vectors, {measured}"
@@ -211,7 +211,7 @@ def _measure_accuracy(source: Source, g: graph.Graph, draft: Draft, ui: Ui) -> N
         return
     with ui.stage("accuracy") as stage:
         x, y = source.samples()
-        result, stage.cached = _reference(g, test_vectors.quantize_inputs(g, x), ui)
+        result, stage.cached = _reference(g, test_vectors.quantize_inputs(g, x), ui, apart=True)
         int8 = accuracy.top1(g, result.outputs, y)
         known = source.accuracy.model_copy(update={"int8": int8, "samples": len(y)})
         stage.detail = f"float {report.percent(known.float_)}, int8 {report.percent(int8)} on {len(y):,} samples"
@@ -307,10 +307,11 @@ def _locate(g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mi
     """Which layer differs first, from the same sources compiled for the host; "" where nothing differs."""
     if not different:
         return ""
-    vector = test.inputs[different[0].vector : different[0].vector + 1]
+    last = different[0].vector
+    vectors = test.inputs[last if test.apart or not g.has_state else 0 : last + 1]
     try:
-        expected = golden.run(g, vector, layers=True).layers or {}
-        _, actual = host.run(compiled.compile_model(g), vector, layers=True)
+        expected = golden.run(g, vectors, layers=True).layers or {}
+        _, actual = host.run(compiled.compile_model(g), vectors, layers=True)
     except PipelineError as e:
         return f"(The layer could not be located: {e})"
     for op in g.operators:

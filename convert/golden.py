@@ -69,13 +69,15 @@ def run(
     inputs: npt.NDArray[np.uint8],
     *,
     layers: bool = False,
+    apart: bool = False,
     timeout: float = 120.0,
     progress: Progress | None = None,
 ) -> Golden:
     """Run vectors through TFLite Micro and measure its arena.
 
-    `inputs` is (n, input_bytes), n >= 1: all inputs of the model end to end, raw bytes, C order. Variables and
-    recurrent states are reset before each vector. `timeout` is the longest time in seconds in which not one more
+    `inputs` is (n, input_bytes), n >= 1: all inputs of the model end to end, raw bytes, C order. A model
+    that keeps a state starts from its first one and carries it from vector to vector; with `apart` each vector starts
+    from the first state. `timeout` is the longest time in seconds in which not one more
     vector is finished. `progress(done, total)` is called a few times a second. With `layers` the result holds every
     operator's outputs as well, at the price of a second inference a vector.
 
@@ -83,11 +85,14 @@ def run(
     refuses; ToolError if it crashes or hangs; ValueError if `inputs` does not have the graph's size.
     """
     _check(graph, inputs)
-    request = _request(graph, layers)
+    request = _request(graph, layers, apart)
     if sum(array.nbytes for array in _broadcast(request, len(inputs))) > _MAX_LAYER_BYTES:
         raise UsageError(
             f"all layers' outputs of {len(inputs)} vectors take over {_MAX_LAYER_BYTES >> 30} GiB; use fewer vectors"
         )
+    jobs = max(1, min(os.cpu_count() or 1, len(inputs) // _VECTORS_A_PROCESS))
+    if graph.has_state and not apart:
+        jobs = 1
     with tempfile.TemporaryDirectory(prefix="golden-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "model.tflite").write_bytes(graph.data)
@@ -96,23 +101,25 @@ def run(
         open_memmap(folder / "outputs.npy", "w+", np.uint8, (len(inputs), request["output_bytes"])).flush()
         for index, shape, dtype in request["layers"]:
             open_memmap(folder / f"layer_{index}.npy", "w+", np.dtype(dtype), (len(inputs), *shape)).flush()
-        for result in (results := _work(folder, len(inputs), timeout, progress or _quiet)):
+        for result in (results := _work(folder, len(inputs), jobs, timeout, progress or _quiet)):
             if result["refused"] is not None:
                 raise UsageError(_refusal(graph, result["refused"]))
         kept = {index: np.load(folder / f"layer_{index}.npy") for index, _, _ in request["layers"]}
         return Golden(np.load(folder / "outputs.npy"), kept if layers else None, _arena(results[0]["allocations"]))
 
 
-def cached(graph: Graph, inputs: npt.NDArray[np.uint8], cache: Cache, progress: Progress) -> tuple[Golden, bool]:
+def cached(
+    graph: Graph, inputs: npt.NDArray[np.uint8], cache: Cache, progress: Progress, *, apart: bool = False
+) -> tuple[Golden, bool]:
     """`run` without layers, kept by model, inputs and version; returns (golden, whether it was kept)."""
 
     def make(folder: Path) -> None:
-        made = run(graph, inputs, progress=progress)
+        made = run(graph, inputs, apart=apart, progress=progress)
         np.save(folder / "outputs.npy", made.outputs)
         (folder / "arena.json").write_text(json.dumps(asdict(made.arena)))
 
     version = code_version("tflite-micro", sys.modules[__name__], golden_worker)
-    folder, kept = cache.get("golden", digest(graph.sha256, inputs.tobytes(), version), make)
+    folder, kept = cache.get("golden", digest(graph.sha256, inputs.tobytes(), apart and graph.has_state, version), make)
     arena = ArenaUse(**json.loads((folder / "arena.json").read_text()))
     return Golden(np.load(folder / "outputs.npy"), None, arena), kept
 
@@ -129,10 +136,12 @@ def _check(graph: Graph, inputs: npt.NDArray[np.uint8]) -> None:
         )
 
 
-def _request(graph: Graph, layers: bool) -> dict[str, Any]:
+def _request(graph: Graph, layers: bool, apart: bool) -> dict[str, Any]:
     tensors = graph.tensors
     activations = sum(t.nbytes for t in tensors if t.data is None)
-    written = [i for op in graph.operators for i in op.outputs if i >= 0] if layers else []
+    written = [i for op in graph.operators for i in op.outputs if i >= 0 and not tensors[i].is_resource]
+    # A reset leaves resource variables without the values that CALL_ONCE gives them.
+    again = "remake" if graph.resources else "reset"
     return {
         # Room for everything at once; the worker enlarges it where kernels want more. A multiple of the alignment,
         # so that the measured total does not depend on where the arena ends.
@@ -140,7 +149,8 @@ def _request(graph: Graph, layers: bool) -> dict[str, Any]:
         "inputs": [(tensors[i].shape, tensors[i].dtype.str) for i in graph.inputs],
         "outputs": len(graph.outputs),
         "output_bytes": sum(tensors[i].nbytes for i in graph.outputs),
-        "layers": [(i, tensors[i].shape, tensors[i].dtype.str) for i in dict.fromkeys(written)],
+        "layers": [(i, tensors[i].shape, tensors[i].dtype.str) for i in dict.fromkeys(written if layers else ())],
+        "start": again if apart and graph.has_state else "keep",
     }
 
 
@@ -148,9 +158,8 @@ def _broadcast(request: Mapping[str, Any], n: int) -> list[Array]:
     return [np.broadcast_to(np.zeros((), dtype), (n, *shape)) for _, shape, dtype in request["layers"]]
 
 
-def _work(folder: Path, total: int, timeout: float, progress: Progress) -> list[dict[str, Any]]:
-    """Share the vectors among a few processes and return what each reports."""
-    count = max(1, min(os.cpu_count() or 1, total // _VECTORS_A_PROCESS))
+def _work(folder: Path, total: int, count: int, timeout: float, progress: Progress) -> list[dict[str, Any]]:
+    """Share the vectors among `count` processes and return what each reports."""
     bounds = [total * job // count for job in range(count + 1)]
     processes: list[subprocess.Popen[bytes]] = []
     try:

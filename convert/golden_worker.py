@@ -56,8 +56,6 @@ def _interpreter(model: bytes, arena: int, config: Any, log: _Log) -> Any:
 def _invoke(interpreter: Any, arrays: list[Any], log: _Log) -> None:
     log.mark()
     try:
-        # Each vector stands alone: variables and recurrent states start as after allocation.
-        interpreter.reset()
         for index, array in enumerate(arrays):
             interpreter.set_input(array, index)
         interpreter.invoke()
@@ -83,11 +81,21 @@ def _run(folder: Path, log: _Log, vectors: range) -> dict[str, Any]:
     outputs = np.load(folder / "outputs.npy", mmap_mode="r+")
     kept = {index: np.load(folder / f"layer_{index}.npy", mmap_mode="r+") for index, _, _ in request["layers"]}
     configs = runtime.InterpreterConfig
-    main = _interpreter(model, request["arena"], configs.kAllocationRecording, log)
-    keeper = _interpreter(model, request["arena"], configs.kPreserveAllTensors, log) if kept else None
+
+    def make() -> tuple[Any, Any]:
+        main = _interpreter(model, request["arena"], configs.kAllocationRecording, log)
+        return main, _interpreter(model, request["arena"], configs.kPreserveAllTensors, log) if kept else None
+
+    main, keeper = make()
     reported, at = 0, time.monotonic()
     for done, n in enumerate(vectors, 1):
         arrays = _split(inputs[n], request["inputs"])
+        if request["start"] == "reset":
+            for interpreter in (main, keeper):
+                if interpreter is not None:
+                    interpreter.reset()
+        elif request["start"] == "remake" and done > 1:
+            main, keeper = make()
         _invoke(main, arrays, log)
         got = [main.get_output(i).tobytes() for i in range(request["outputs"])]
         outputs[n] = np.frombuffer(b"".join(got), np.uint8)

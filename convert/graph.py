@@ -1,13 +1,14 @@
 """A typed, read-only view of a .tflite file.
 
 Reads the flatbuffer (schema v3, tensorflow/compiler/mlir/lite/schema/schema.fbs) once and checks all indices, so
-that the stages behind it need not. Models with several subgraphs are refused.
+that the stages behind it need not. Of several subgraphs the first is the model; the others may only be those that
+CALL_ONCE names, which give resource variables (convert/variables.py) their first values.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+from convert import variables
 from convert.errors import UsageError
 
 Array = npt.NDArray[Any]
@@ -29,10 +31,12 @@ _DTYPES: Mapping[str, str] = {
     "INT16": "<i2",
     "INT8": "|i1",
     "UINT32": "<u4",
+    "RESOURCE": "<i4",  # the number of a resource variable; Tensor.is_resource tells it from INT32
 }
 
 # Far more than any microcontroller runs. Nothing may take time or memory out of proportion to the file, and a damaged
 # one can name the same bytes over and over.
+_MAX_SUBGRAPHS = 16
 _MAX_TENSORS = 1 << 14
 _MAX_OPERATORS = 1 << 12
 _MAX_RANK = 8
@@ -77,6 +81,8 @@ class Tensor:
     quantization: Quantization | None
     data: Array | None
     is_variable: bool
+    is_resource: bool = False  # stands for a resource variable; its own bytes mean nothing
+    initial: Array | None = None  # a resource variable's first value, where it is not one byte throughout
 
     @property
     def elements(self) -> int:
@@ -87,6 +93,12 @@ class Tensor:
     def nbytes(self) -> int:
         """Size in bytes."""
         return self.elements * self.dtype.itemsize
+
+    @property
+    def reset_byte(self) -> int:
+        """What every byte of a variable is at the start (0 to 255): TFLite Micro takes an int8 zero point."""
+        q = self.quantization
+        return int(q.zero_points[0]) & 255 if q is not None and self.dtype == np.int8 else 0
 
 
 class Options(dict[str, Any]):
@@ -115,13 +127,23 @@ class Operator:
 
 @dataclass(frozen=True)
 class Graph:
-    """A model: tensors by index, operators in execution order, inputs and outputs as tensor indices."""
+    """A model: tensors by index, operators in execution order, inputs and outputs as tensor indices.
+
+    A resource variable is a tensor too, behind those of the file; `resources` says for each tensor of type RESOURCE
+    which one it stands for.
+    """
 
     data: bytes
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    resources: Mapping[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def has_state(self) -> bool:
+        """Whether an inference depends on those before it."""
+        return any(t.is_variable for t in self.tensors)
 
     @cached_property
     def sha256(self) -> str:
@@ -130,8 +152,9 @@ class Graph:
 
     @cached_property
     def op_names(self) -> tuple[str, ...]:
-        """The distinct operators, sorted."""
-        return tuple(sorted({op.name for op in self.operators}))
+        """The distinct operators, sorted, with those of initialisations."""
+        names = {op.name for op in self.operators}
+        return tuple(sorted(names | (set(variables.INITIALISATION) if "CALL_ONCE" in names else set())))
 
     @cached_property
     def parameters(self) -> int:
@@ -181,7 +204,7 @@ class Graph:
         for t in self.tensors:
             if t.is_variable:
                 first_use[t.index], last_use[t.index] = 0, last
-        return {i: (first_use[i], last_use[i]) for i in sorted(first_use)}
+        return {i: (first_use[i], last_use[i]) for i in sorted(first_use) if not self.tensors[i].is_resource}
 
 
 def _conv_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
@@ -216,8 +239,8 @@ _MAC_OPS: Mapping[str, Callable[[Tensor, tuple[int, ...], Tensor], int]] = {
 def load(data: bytes) -> Graph:
     """Parse a .tflite file.
 
-    Raises UsageError for a file that is no TFLite model, is damaged, has several subgraphs or dynamic shapes, or
-    uses a tensor type that no runtime here executes.
+    Raises UsageError for a file that is no TFLite model, is damaged, has control flow or dynamic shapes, or uses a
+    tensor type that no runtime here executes.
     """
     if data[4:8] != b"TFL3":
         raise UsageError(
@@ -266,23 +289,35 @@ def _limit(count: int, most: int, what: str) -> range:
 
 
 def _view(data: bytes, model: Any) -> Graph:
-    if model.SubgraphsLength() != 1:
-        raise UsageError(
-            f"the model has {model.SubgraphsLength()} subgraphs and exactly 1 is supported; "
-            "convert it without control flow (tf.cond, tf.while_loop)"
-        )
-    sub = model.Subgraphs(0)
+    count = len(_limit(model.SubgraphsLength(), _MAX_SUBGRAPHS, "subgraphs"))
+    if not count:
+        raise UsageError("the model has no subgraphs; there is nothing to run")
     vectors = _Vectors(data)
-    codes = [model.OperatorCodes(i) for i in _limit(model.OperatorCodesLength(), _MAX_OPERATORS, "operator codes")]
-    many_tensors = _limit(sub.TensorsLength(), _MAX_TENSORS, "tensors")
-    tensors = tuple(_tensor(i, sub.Tensors(i), model, vectors) for i in many_tensors)
-    many_operators = _limit(sub.OperatorsLength(), _MAX_OPERATORS, "operators")
-    operators = tuple(_operator(i, sub.Operators(i), codes, vectors) for i in many_operators)
+    sub = model.Subgraphs(0)
+    tensors, operators = _contents(sub, model, vectors)
     inputs, outputs = _indices(vectors, sub.InputsAsNumpy()), _indices(vectors, sub.OutputsAsNumpy())
     if not operators or not inputs or not outputs:
         raise UsageError("the model has no operators, no inputs or no outputs; there is nothing to run")
     _check_references(tensors, operators, inputs, outputs)
-    return Graph(data, tensors, operators, inputs, outputs)
+    parts = [variables.Part(tensors, operators)]
+    variables.check_subgraphs(parts[0], count)
+    for k in range(1, count):
+        parts.append(variables.Part(*_contents(model.Subgraphs(k), model, vectors)))
+        _check_references(*parts[-1], (), ())
+    found, resources = variables.find(parts)
+    for i in (*inputs, *outputs):
+        if tensors[i].is_resource:
+            raise UsageError(f"tensor {i} ({tensors[i].name}) stands for a variable and cannot be an input or output")
+    return Graph(data, (*tensors, *found), operators, inputs, outputs, resources)
+
+
+def _contents(sub: Any, model: Any, vectors: _Vectors) -> tuple[tuple[Tensor, ...], tuple[Operator, ...]]:
+    """The tensors and operators of a subgraph."""
+    codes = [model.OperatorCodes(i) for i in _limit(model.OperatorCodesLength(), _MAX_OPERATORS, "operator codes")]
+    many_tensors = _limit(sub.TensorsLength(), _MAX_TENSORS, "tensors")
+    tensors = tuple(_tensor(i, sub.Tensors(i), model, vectors) for i in many_tensors)
+    many_operators = _limit(sub.OperatorsLength(), _MAX_OPERATORS, "operators")
+    return tensors, tuple(_operator(i, sub.Operators(i), codes, vectors) for i in many_operators)
 
 
 def _indices(vectors: _Vectors, vector: Any) -> tuple[int, ...]:
@@ -363,8 +398,10 @@ def _tensor(index: int, t: Any, model: Any, vectors: _Vectors) -> Tensor:
             raise UsageError(f"damaged TFLite model: tensor {index} ({name}) is BOOL and has the value {raw.max()}")
         values = values.reshape(shape)
         values.flags.writeable = False
+    if t.IsVariable() and values is not None:
+        raise UsageError(f"damaged TFLite model: tensor {index} ({name}) is a variable and constant")
     quantization = _quantization(f"tensor {index} ({name})", t.Quantization(), shape, vectors)
-    return Tensor(index, name, shape, dtype, quantization, values, bool(t.IsVariable()))
+    return Tensor(index, name, shape, dtype, quantization, values, bool(t.IsVariable()), type_name == "RESOURCE")
 
 
 def _quantization(of: str, q: Any, shape: tuple[int, ...], vectors: _Vectors) -> Quantization | None:

@@ -15,8 +15,8 @@ def widest(graph: Graph) -> str:
         for op in graph.operators
     ]
     op = graph.operators[max(range(len(live)), key=live.__getitem__)]
-    shape = "x".join(map(str, graph.tensors[op.outputs[0]].shape))
-    where = f"operator {op.index} ({op.name}, output {shape})"
+    shapes = [", output " + "x".join(map(str, graph.tensors[i].shape)) for i in op.outputs[:1]]
+    where = f"operator {op.index} ({op.name}{''.join(shapes)})"
     return f"The widest point is {where} with {live[op.index]:,} B of live tensors."
 
 

@@ -77,6 +77,7 @@ def write(
 ) -> None:
     """Write the whole project into `folder`; `manifest` is what `build_json` gave."""
     names = {"board": manifest["board"], "model": manifest["model"], "model_sha256": graph.sha256}
+    names["reset"] = test.apart and graph.has_state
     files: dict[str, str | bytes] = {"common/model_config.h": emit.render("common/model_config.h.j2", names)}
     files |= {f"common/{name}": text for name, text in vectors.render_vectors(graph, test).items()}
     for runtime, image in found.items():

@@ -188,6 +188,7 @@ def render(graph: Graph, arena: TflmArena) -> dict[str, str | bytes]:
         "data": np.frombuffer(graph.data, np.uint8),
         "inputs": [_TYPES[graph.tensors[i].dtype.name] for i in graph.inputs],
         "outputs": [_TYPES[graph.tensors[i].dtype.name] for i in graph.outputs],
+        "variables": len(set(graph.resources.values())),
         "headers": sorted(headers),
         "ops": entries,
         "arduino_refusals": chirale_refusals(graph),

@@ -29,6 +29,11 @@ class Vectors:
     stored: bool
 
     @property
+    def apart(self) -> bool:
+        """Whether vectors are samples of their own, each from the first state; otherwise they are one sequence."""
+        return self.stored
+
+    @property
     def stored_bytes(self) -> int:
         """Flash that the vectors take; the probe is always computed."""
         return self.inputs[1:].nbytes if self.stored else 0

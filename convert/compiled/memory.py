@@ -92,7 +92,7 @@ def roots(layers: Sequence[Layer]) -> dict[int, int]:
     """For every tensor that is another one's memory under a new shape: the tensor that owns the memory."""
     owner: dict[int, int] = {}
     for layer in layers:
-        if layer.kernel is None:
+        if layer.kernel is None and layer.outputs:
             source = layer.inputs[0]
             owner[layer.outputs[0]] = owner.get(source, source)
     return owner

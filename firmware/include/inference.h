@@ -18,6 +18,11 @@ const char *inference_runtime(void);
 /* Prepares the model. Returns 0, or non-zero with the reason in inference_message(). */
 int inference_init(void);
 
+/* Forgets all inferences: variables and recurrent states are as after inference_init(). For models that keep a state,
+ * at the start of each new sequence; others need no reset. Inputs must be written again. Returns 0, or non-zero with
+ * the reason in inference_message(). */
+int inference_reset(void);
+
 /* Number of inputs and outputs; an index below runs from 0 to one less. */
 unsigned inference_input_count(void);
 unsigned inference_output_count(void);

@@ -86,6 +86,9 @@ int app_run(void) {
 
   if (inference_init() != 0) return fail("inference_init");
   for (unsigned vector = 0; vector < golden_vector_count; vector++) {
+#ifdef TINYML_RESET_EACH_VECTOR
+    if (vector > 0 && inference_reset() != 0) return fail("inference_reset");
+#endif
     load(vector);
     if (vector == 0) port_count_start();
     int status = inference_run();

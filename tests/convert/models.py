@@ -12,7 +12,15 @@ import flatbuffers
 import numpy as np
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
-TYPES = {"f4": "FLOAT32", "i4": "INT32", "u1": "UINT8", "i8": "INT64", "b1": "BOOL", "i2": "INT16", "i1": "INT8"}
+TYPES = {
+    "f4": "FLOAT32",
+    "i4": "INT32",
+    "u1": "UINT8",
+    "i8": "INT64",
+    "b1": "BOOL",
+    "i2": "INT16",
+    "i1": "INT8",
+}
 
 
 @dataclass
@@ -60,6 +68,15 @@ def model(tensors: Sequence[T], ops: Sequence[Op], inputs: Sequence[int], output
     return m
 
 
+def add_subgraph(m: Any, tensors: Sequence[T], ops: Sequence[Op]) -> None:
+    """A further subgraph without inputs and outputs."""
+    sub = schema.SubGraphT()
+    sub.tensors = [_tensor(t, i, m.buffers) for i, t in enumerate(tensors)]
+    sub.operators = [_operator(op, m.operatorCodes) for op in ops]
+    sub.inputs, sub.outputs = [], []
+    m.subgraphs.append(sub)
+
+
 def pack(m: Any) -> bytes:
     """Serialise an object tree."""
     builder = flatbuffers.Builder(1024)
@@ -75,7 +92,7 @@ def unpack(data: bytes) -> Any:
 def _tensor(t: T, index: int, buffers: list[Any]) -> Any:
     out = schema.TensorT()
     out.shape = list(t.shape)
-    out.type = getattr(schema.TensorType, TYPES[t.dtype])
+    out.type = getattr(schema.TensorType, "RESOURCE" if t.dtype == "resource" else TYPES[t.dtype])
     out.name = (t.name or f"t{index}").encode()
     out.isVariable = t.variable
     buffer = schema.BufferT()

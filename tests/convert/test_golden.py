@@ -85,12 +85,19 @@ def svdf():
     return graph.load(tflite(tensors, [op], [0], [5]))
 
 
-def test_state_is_reset_between_vectors():
+def test_state_is_carried_from_vector_to_vector_unless_they_are_apart():
     view = svdf()
     first, other = vectors(view, 2)
-    outputs = golden.run(view, np.stack([first, other, first])).outputs
-    assert outputs.any()
-    np.testing.assert_array_equal(outputs[0], outputs[2])
+    inputs = np.stack([first, other, first])
+    outputs, apart = golden.run(view, inputs).outputs, golden.run(view, inputs, apart=True).outputs
+    assert apart.any()
+    np.testing.assert_array_equal(apart[0], apart[2])
+    np.testing.assert_array_equal(apart[0], outputs[0])
+    assert (outputs[0] != outputs[2]).any()
+    # Many vectors with a state stay in one process.
+    many = np.resize(inputs, (3 * golden._VECTORS_A_PROCESS, inputs.shape[1]))
+    np.testing.assert_array_equal(golden.run(view, many).outputs[:3], outputs)
+    np.testing.assert_array_equal(golden.run(view, many, apart=True).outputs[-3:], apart)
 
 
 def test_work_is_shared_among_processes_without_changing_the_answers():

@@ -8,7 +8,12 @@ static unsigned char arena[COMPILED_MODEL_ARENA_BYTES] __attribute__((aligned(CO
 
 const char *inference_runtime(void) { return "compiled"; }
 
-int inference_init(void) { return 0; }
+int inference_init(void) { return inference_reset(); }
+
+int inference_reset(void) {
+  compiled_model_reset(arena);
+  return 0;
+}
 
 unsigned inference_input_count(void) { return COMPILED_MODEL_INPUTS; }
 

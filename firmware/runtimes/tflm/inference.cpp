@@ -11,7 +11,9 @@
 #include "model_arena.h"
 #include "model_data.h"
 #include "model_ops.h"
+#include "tensorflow/lite/micro/micro_allocator.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_resource_variable.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 #include "tflm_log.h"
 #include "tflm_trap.h"
@@ -62,6 +64,20 @@ int CheckTypes(tflite::MicroInterpreter &made) {
   return 0;
 }
 
+// Resource variables need an allocator of their own beside the interpreter; models without them keep the plain way.
+tflite::MicroInterpreter *Make(const tflite::Model *model, const ModelOpResolver &resolver) {
+  if (kTflmVariables == 0) {
+    return new (interpreter_memory) tflite::MicroInterpreter(model, resolver, arena, sizeof arena);
+  }
+  tflite::MicroAllocator *allocator = tflite::MicroAllocator::Create(arena, sizeof arena);
+  tflite::MicroResourceVariables *variables =
+      allocator == nullptr ? nullptr : tflite::MicroResourceVariables::Create(allocator, kTflmVariables);
+  if (variables == nullptr) {
+    return nullptr;
+  }
+  return new (interpreter_memory) tflite::MicroInterpreter(model, resolver, allocator, variables);
+}
+
 int Prepare() {
   const tflite::Model *model = tflite::GetModel(kTflmModel);
   if (model->version() != TFLITE_SCHEMA_VERSION) {
@@ -73,8 +89,11 @@ int Prepare() {
   if (refused != nullptr) {
     return Fail("operator %s cannot be registered: %s", refused, Logged());
   }
-  tflite::MicroInterpreter *made =
-      new (interpreter_memory) tflite::MicroInterpreter(model, *resolver, arena, sizeof arena);
+  tflite::MicroInterpreter *made = Make(model, *resolver);
+  if (made == nullptr) {
+    return Fail("an arena of %u bytes has no room for %u variables: %s", static_cast<unsigned>(sizeof arena),
+                kTflmVariables, Logged());
+  }
   if (made->AllocateTensors() != kTfLiteOk) {
     return Fail("AllocateTensors failed with an arena of %u bytes: %s", static_cast<unsigned>(sizeof arena), Logged());
   }
@@ -121,6 +140,9 @@ int inference_init(void) {
   interpreter = nullptr;
   return Guarded(Prepare, "AllocateTensors");
 }
+
+// MicroInterpreter::Reset() would leave variables without the values that CALL_ONCE gives them.
+int inference_reset(void) { return inference_init(); }
 
 unsigned inference_input_count(void) { return kTflmInputs; }
 

@@ -6,6 +6,7 @@
 #include "kernels/add.h"
 #include "kernels/binary.h"
 #include "kernels/conv.h"
+#include "kernels/copy.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
