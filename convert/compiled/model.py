@@ -118,7 +118,7 @@ class CompiledModel:
 
         for t in self._variables:
             if (value := _initial(t)) is not None:
-                keep(value, f"initial{t.index}", f"variable {t.name!r}")
+                keep(value, f"initial{t.index}", f"variable {t.index}")  # not its name, which may end a comment
         for layer in self.lowered:
             for constant in layer.constants:
                 of = f"operator {layer.op.index} ({layer.op.name}): {constant.role}"

@@ -63,6 +63,11 @@ def tables() -> Sweep:
     s.unary("LOGISTIC", x, 1 / 256, -128)
     s.unary("RELU", x, 0.03, -128)
     s.unary("RELU6", x, 0.05, 3)
+    s.unary("TANH", x, 1 / 128, 0)
+    s.unary("HARD_SWISH", x, 0.04, -10)
+    s.unary("LEAKY_RELU", x, 0.04, -10, alpha=0.2)
+    s.unary("ELU", x, 0.05, 0)
+    s.unary("ABS", x, 0.05, 3)
     return s
 
 
@@ -74,7 +79,24 @@ def floats() -> Sweep:
     return s
 
 
-SEEDS = (convolution, grouped, depthwise, dense, pooling, residual, padding, tables, floats)
+def transposed() -> Sweep:
+    s = Sweep(10)
+    x = s.transpose_conv(s.input((1, 3, 2, 2)), 3, (3, 2), (2, 1), activation="relu")
+    s.transpose_conv(x, 2, (2, 2), (2, 2), padding=VALID, per_channel=False, bias=False)
+    return s
+
+
+def binary() -> Sweep:
+    s = Sweep(11)
+    a, b = s.input((1, 2, 3, 2)), s.input((1, 1, 3, 2), scale=0.03)
+    s.binary("SUB", a, b, 0.1, activation="relu6")
+    s.binary("MUL", a, b, 0.004)
+    s.binary("MAXIMUM", a, a, 0.05, 3)
+    s.binary("PRELU", a, s.tensor((1, 1, 1, 2), scale=0.01, data=[20, -30]), 0.05)
+    return s
+
+
+SEEDS = (convolution, grouped, depthwise, dense, pooling, residual, padding, tables, floats, transposed, binary)
 
 
 def main() -> None:
