@@ -276,10 +276,11 @@ class _Vectors:
         return np.asarray(vector)
 
     def text(self, raw: bytes | None) -> str:
-        """A name, shortened."""
+        """A name, shortened and fit for a line."""
         raw = raw or b""
         self.read(np.frombuffer(raw, np.uint8))
-        return raw[:_MAX_NAME].decode(errors="replace")
+        name = raw[:_MAX_NAME].decode(errors="replace")
+        return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _limit(count: int, most: int, what: str) -> range:
