@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from convert.compiled import Target
 from convert.errors import UsageError, one_of
 from convert.paths import BOARDS
 
@@ -81,6 +82,11 @@ class Board(BaseModel):
     build: Build
     upload: Upload
     tinyml: Tinyml
+
+    @property
+    def target(self) -> Target:
+        """Whose kernels the compiled runtime may use besides the portable ones."""
+        return "cortex_m4" if self.tinyml.simd == "dsp" else "portable"
 
     @property
     def environments(self) -> tuple[Environment, ...]:

@@ -42,7 +42,7 @@ from convert import (
 from convert import source as sources
 from convert import vectors as test_vectors
 from convert.cache import Cache, atomic_write, digest
-from convert.compiled import host
+from convert.compiled import device, host
 from convert.console import Ui
 from convert.errors import PipelineError, ToolError
 from convert.paths import BOARDS, ROOT
@@ -70,6 +70,7 @@ class Job:
     representative: Path | None
     allow_custom_code: bool
     timeout: float
+    optimize: compiled.Optimize = "speed"
     seed: int = 1
 
 
@@ -239,8 +240,8 @@ def _emit(
         for text in tflm.check_arduino(g):
             draft.warn(text, ui)
     with ui.stage("generate") as stage:
-        found = project.images(job.board, g, reference.arena, wanted, lambda text: draft.warn(text, ui))
-        manifest = project.build_json(job.board, source.name, runtimes, found, test, job.tflm_dir)
+        found = project.images(job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui))
+        manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
         project.write(draft.output / "generated", g, test, found, manifest)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
@@ -299,26 +300,31 @@ def _smoke(
         if labels is not None and len(labels):
             known = {"device": accuracy.top1(g, result.outputs[1:], labels), "device_samples": len(labels)}
             draft.update(accuracy=draft.value.accuracy.model_copy(update=known))
-        smoke.compare(result, reference.outputs, _locate(g, test, different))
+        smoke.compare(result, reference.outputs, _locate(job, g, test, different))
         stage.detail = f"{transcript.emulator}: {len(result.outputs)} vectors, every byte equal to TFLite Micro"
 
 
-def _locate(g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]) -> str:
-    """Which layer differs first, from the same sources compiled for the host; "" where nothing differs."""
+def _locate(job: Job, g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]) -> str:
+    """Which layer differs first, from the same kernels apart from the board's port; "" where nothing differs."""
     if not different:
         return ""
     last = different[0].vector
     vectors = test.inputs[last if test.apart or not g.has_state else 0 : last + 1]
     try:
         expected = golden.run(g, vectors, layers=True).layers or {}
-        _, actual = host.run(compiled.compile_model(g), vectors, layers=True)
+        if job.board.target == "cortex_m4" and device.available():
+            place = "in QEMU's bare Cortex-M4"
+            _, actual = device.run(compiled.compile_model(g, job.board.target, job.optimize), vectors, layers=True)
+        else:
+            place = "on the host"
+            _, actual = host.run(compiled.compile_model(g), vectors, layers=True)
     except PipelineError as e:
         return f"(The layer could not be located: {e})"
     for op in g.operators:
         for tensor in op.outputs:
             if actual is not None and tensor in actual and not np.array_equal(actual[tensor], expected[tensor]):
-                return f"The compiled runtime differs on the host too, first in operator {op.index} ({op.name})."
-    return "On the host the compiled runtime agrees in every layer, so compiler, port or emulator is at fault."
+                return f"The compiled runtime differs {place} too, first in operator {op.index} ({op.name})."
+    return f"The compiled runtime agrees in every layer {place}, so compiler, port or emulator is at fault."
 
 
 # Command line
@@ -357,6 +363,13 @@ _PATH = partial(click.Path, path_type=Path)
     show_default=True,
     help="TFLite Micro's interpreter, or plain C generated from the model.",
 )
+@click.option(
+    "--optimize",
+    type=click.Choice(["speed", "size"]),
+    default="speed",
+    show_default=True,
+    help="What counts in the compiled runtime: fast kernels, or little code.",
+)
 @click.option("--output", type=_PATH(file_okay=False), help="Output folder.  [default: build/BOARD/MODEL]")
 @click.option("--no-smoke", is_flag=True, help="Do not run the firmware in the emulator.")
 @click.option(
@@ -383,6 +396,7 @@ def main(
     recipe: str | None,
     model: Path | None,
     runtime: toolchain.Wanted,
+    optimize: compiled.Optimize,
     output: Path | None,
     no_smoke: bool,
     vector_count: int,
@@ -415,6 +429,7 @@ def main(
             representative=representative,
             allow_custom_code=allow_custom_code,
             timeout=timeout,
+            optimize=optimize,
         )
         draft = run(job, Ui(console))
     except PipelineError as e:

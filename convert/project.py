@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convert import compiled, emit, tflm, vectors
 from convert.boards import Board, Runtime
+from convert.compiled import Optimize
 from convert.errors import UsageError
 from convert.golden import ArenaUse
 from convert.graph import Graph
@@ -21,21 +22,29 @@ class Image:
     weights: int
 
 
-def _compiled(graph: Graph, _: ArenaUse) -> Image:
-    model = compiled.compile_model(graph)
+def _compiled(board: Board, graph: Graph, _: ArenaUse, optimize: Optimize) -> Image:
+    model = compiled.compile_model(graph, board.target, optimize)
     return Image(dict(model.render()), model.arena_bytes, model.weight_bytes)
 
 
-def _tflm(graph: Graph, measured: ArenaUse) -> Image:
+def _tflm(_board: Board, graph: Graph, measured: ArenaUse, _optimize: Optimize) -> Image:
     arena = tflm.plan_arena(graph, measured)
     return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
 
 
-_GENERATORS: Mapping[Runtime, Callable[[Graph, ArenaUse], Image]] = {"compiled": _compiled, "tflm": _tflm}
+_GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse, Optimize], Image]] = {
+    "compiled": _compiled,
+    "tflm": _tflm,
+}
 
 
 def images(
-    board: Board, graph: Graph, measured: ArenaUse, wanted: str, refused: Callable[[str], None]
+    board: Board,
+    graph: Graph,
+    measured: ArenaUse,
+    wanted: str,
+    optimize: Optimize,
+    refused: Callable[[str], None],
 ) -> dict[str, Image]:
     """Sources of every runtime that the board's environments offer.
 
@@ -44,7 +53,7 @@ def images(
     found: dict[str, Image] = {}
     for name in sorted({runtime for environment in board.environments for runtime in environment.runtimes}):
         try:
-            found[name] = _GENERATORS[name](graph, measured)
+            found[name] = _GENERATORS[name](board, graph, measured, optimize)
         except UsageError as e:
             if name == wanted:
                 raise
@@ -58,6 +67,7 @@ def build_json(
     runtimes: Mapping[str, str],
     found: Mapping[str, Image],
     test: vectors.Vectors,
+    optimize: Optimize,
     tflm_dir: Path | None,
 ) -> dict[str, object]:
     """What PlatformIO's scripts read; `runtimes` is the runtime of each environment."""
@@ -66,6 +76,7 @@ def build_json(
         "board": board.id,
         "model": model,
         "runtimes": dict(runtimes),
+        "optimize": optimize,
         "tflm_dir": None if tflm_dir is None else str(tflm_dir.resolve()),
         "memory": {name: {"arena": image.arena, "weights": image.weights} for name, image in found.items()},
         "vector_bytes": test.stored_bytes,

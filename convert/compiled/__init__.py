@@ -5,6 +5,6 @@ static arena (memory) and renders the C source (render). `host` builds and runs 
 """
 
 from convert.compiled.lowering import supported
-from convert.compiled.model import CompiledModel, LayerInfo, compile_model
+from convert.compiled.model import CompiledModel, LayerInfo, Optimize, Target, compile_model
 
-__all__ = ["CompiledModel", "LayerInfo", "compile_model", "supported"]
+__all__ = ["CompiledModel", "LayerInfo", "Optimize", "Target", "compile_model", "supported"]

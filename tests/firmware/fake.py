@@ -90,6 +90,7 @@ def generate(
         "board": board,
         "model": "fake",
         "runtimes": {environment: "fake"},
+        "optimize": "speed",
         "tflm_dir": None,
         "memory": {"fake": {"arena": arena, "weights": 64}},
         "vector_bytes": 36,

@@ -43,7 +43,7 @@ class Project:
         return Path(folder) if folder else None
 
     def source_folders(self):
-        """(folder, whether it is the model's computation, which is optimised for speed) of everything but src_dir."""
+        """(folder, whether --optimize says how it is compiled) of everything but src_dir."""
         folders = [
             (self.generated / "common", False),
             (self.generated / self.runtime, True),

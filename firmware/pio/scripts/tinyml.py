@@ -29,7 +29,8 @@ def fail(env, *lines):
 
 
 def add_sources(env, project):
-    """Name every source folder. The model's computation is compiled for speed, our C on bare metal without warnings."""
+    """Name every source folder; the model's computation is compiled as asked for, our C on bare metal without warnings."""
+    level = {"speed": "-O2", "size": "-Os"}[project.build["optimize"]]
     strict = " ".join(WARNINGS) if project.entry["platform"] == "bare" else ""
     env.Append(
         CPPPATH=[str(folder) for folder in project.include_folders()],
@@ -41,7 +42,7 @@ def add_sources(env, project):
     # The last option counts, and the platform adds its own: ours are put behind the whole command.
     commands = {
         name: {tool: f"{env[tool]} {options}" for tool in ("CCCOM", "CXXCOM")}
-        for name, options in (("size", strict), ("speed", f"{strict} -O2"))
+        for name, options in (("size", strict), ("model", f"{strict} {level}"))
     }
     fast_folders = [str(folder) for folder, fast in project.source_folders() if fast]
     ours = [str(folder) for folder, _ in project.source_folders()] + [env.subst("$PROJECT_SRC_DIR")]
@@ -50,7 +51,7 @@ def add_sources(env, project):
         path = node.srcnode().get_abspath()
         if not any(path.startswith(f"{folder}/") for folder in ours):
             return node
-        kind = "speed" if any(path.startswith(f"{folder}/") for folder in fast_folders) else "size"
+        kind = "model" if any(path.startswith(f"{folder}/") for folder in fast_folders) else "size"
         return env.Object(node, **commands[kind])
 
     env.AddBuildMiddleware(options)
