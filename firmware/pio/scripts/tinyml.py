@@ -29,7 +29,7 @@ def fail(env, *lines):
 
 
 def add_sources(env, project):
-    """Name every source folder; the model's computation is compiled as asked for, our C on bare metal without warnings."""
+    """Name every source folder; the model is compiled as asked for, our C on bare metal without warnings."""
     level = {"speed": "-O2", "size": "-Os"}[project.build["optimize"]]
     strict = " ".join(WARNINGS) if project.entry["platform"] == "bare" else ""
     env.Append(
