@@ -163,22 +163,23 @@ class Graph:
 
     @cached_property
     def weights(self) -> tuple[Tensor, ...]:
-        """Constant tensors of convolution and dense layers (weights and biases), in index order."""
+        """Constant tensors of convolution, dense and recurrent layers (weights and biases), in index order."""
         used = {i for op in self.operators if op.name in _MAC_OPS for i in op.inputs if i >= 0}
         return tuple(t for t in self.tensors if t.index in used and t.data is not None)
 
     @cached_property
     def macs(self) -> int:
-        """Multiply-accumulates of convolution and dense layers for one inference."""
+        """Multiply-accumulates of convolution, dense and recurrent layers for one inference."""
         return sum(self.macs_of(op) for op in self.operators)
 
     def macs_of(self, op: Operator) -> int:
-        """Multiply-accumulates of one operator; 0 unless it is a convolution or dense layer."""
+        """Multiply-accumulates of one operator; 0 unless it is a convolution, dense or recurrent layer."""
         count = _MAC_OPS.get(op.name)
         if count is None:
             return 0
-        x, w = (self.tensors[op.inputs[i]] for i in (2 if op.name == "TRANSPOSE_CONV" else 0, 1))
-        return count(x, w.shape, self.tensors[op.outputs[0]])
+        if not op.outputs or op.outputs[0] < 0:
+            return 0
+        return count([self.tensors[i] if i >= 0 else None for i in op.inputs], self.tensors[op.outputs[0]])
 
     @cached_property
     def lifetimes(self) -> Mapping[int, tuple[int, int]]:
@@ -207,32 +208,53 @@ class Graph:
         return {i: (first_use[i], last_use[i]) for i in sorted(first_use) if not self.tensors[i].is_resource}
 
 
-def _conv_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
+# Operands in the operator's order, None where one is left out; checked by _check_references as far as it says.
+_Operands = list[Tensor | None]
+
+
+def _shape(operands: _Operands, index: int, rank: int) -> tuple[int, ...]:
+    """An operand's shape; zeros for one that is left out or has another rank, which nothing runs."""
+    t = operands[index] if index < len(operands) else None
+    return t.shape if t is not None and len(t.shape) == rank else (0,) * rank
+
+
+def _conv_macs(operands: _Operands, out: Tensor) -> int:
     # CONV_2D weights are (out, height, width, in); the innermost dimension counts once an output.
-    return out.elements * math.prod(weights[1:])
+    return out.elements * math.prod(_shape(operands, 1, 4)[1:])
 
 
-def _depthwise_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
+def _depthwise_macs(operands: _Operands, out: Tensor) -> int:
     # DEPTHWISE_CONV_2D weights are (1, height, width, out).
-    return out.elements * weights[1] * weights[2]
+    return out.elements * math.prod(_shape(operands, 1, 4)[1:3])
 
 
-def _dense_macs(_: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
-    return out.elements * weights[-1]
+def _dense_macs(operands: _Operands, out: Tensor) -> int:
+    return out.elements * _shape(operands, 1, 2)[1]
 
 
-def _transpose_macs(x: Tensor, weights: tuple[int, ...], out: Tensor) -> int:
+def _transpose_macs(operands: _Operands, _: Tensor) -> int:
     # Every input is multiplied with the window of every output channel; what falls outside of the output counts too.
-    del out
-    return x.elements * math.prod(weights[:3])
+    return math.prod(_shape(operands, 2, 4)) * math.prod(_shape(operands, 1, 4)[:3])
+
+
+def _svdf_macs(operands: _Operands, _: Tensor) -> int:
+    # Each filter is multiplied with the input and, in time, with its last values.
+    return _shape(operands, 0, 2)[0] * sum(math.prod(_shape(operands, i, 2)) for i in (1, 2))
+
+
+def _lstm_macs(operands: _Operands, _: Tensor) -> int:
+    # Four gates, each with weights for the input and for the state, at every step.
+    return math.prod(_shape(operands, 0, 3)[:2]) * sum(math.prod(_shape(operands, i, 2)) for i in range(1, 9))
 
 
 _WEIGHT_RANKS = {"TRANSPOSE_CONV": 4, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
-_MAC_OPS: Mapping[str, Callable[[Tensor, tuple[int, ...], Tensor], int]] = {
+_MAC_OPS: Mapping[str, Callable[[_Operands, Tensor], int]] = {
     "CONV_2D": _conv_macs,
     "DEPTHWISE_CONV_2D": _depthwise_macs,
     "FULLY_CONNECTED": _dense_macs,
+    "SVDF": _svdf_macs,
     "TRANSPOSE_CONV": _transpose_macs,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm_macs,
 }
 
 

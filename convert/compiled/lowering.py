@@ -1,6 +1,16 @@
 """From the graph to a list of layers, one an operator."""
 
-from convert.compiled import activation, conv, elementwise, pool, quantize, reshape, transpose_conv, variables
+from convert.compiled import (
+    activation,
+    conv,
+    elementwise,
+    pool,
+    quantize,
+    recurrent,
+    reshape,
+    transpose_conv,
+    variables,
+)
 from convert.compiled.layer import Layer, Lower, describe, refuse
 from convert.errors import UsageError
 from convert.graph import Graph
@@ -13,7 +23,7 @@ OPERANDS = ("int8", "uint8", "int16", "int32")
 # An operator family adds its operators here; see docs/adding_an_operator.md.
 OPERATORS: dict[str, Lower] = {
     name: lower
-    for family in (activation, conv, elementwise, pool, quantize, reshape, transpose_conv, variables)
+    for family in (activation, conv, elementwise, pool, quantize, recurrent, reshape, transpose_conv, variables)
     for name, lower in family.OPERATORS.items()
 }
 

@@ -177,6 +177,34 @@ class Sweep:
             fusedActivationFunction=ACTIVATIONS[activation],
         )
 
+    def svdf(
+        self,
+        x: int,
+        units: int,
+        rank: int = 1,
+        memory: int = 4,
+        state: str = "i2",
+        state_zero_point: int = 0,
+        gain: float = 1.0,
+        zero_point: int = -7,
+    ) -> int:
+        batches, inputs = self.shape(x)
+        filters = units * rank
+        limit = 32767 if state == "i2" else 127
+        w = self.tensor(
+            (filters, inputs), scale=0.01, zero_point=0, data=self.rng.integers(-127, 128, (filters, inputs))
+        )
+        kept = self._output_scale(x, inputs, 1.0) * (127 / limit)
+        time = self.tensor(
+            (filters, memory), state, 1 / limit, 0, data=self.rng.integers(-limit, limit + 1, (filters, memory))
+        )
+        bias = self.tensor((units,), "i4", kept / limit, 0, data=self.rng.integers(-5 * limit, 5 * limit, units))
+        memory_of = self.tensor((batches, filters * memory), state, kept, state_zero_point, variable=True)
+        out = self.tensor(
+            (batches, units), scale=kept * limit / 127 * np.sqrt(rank * memory) / gain, zero_point=zero_point
+        )
+        return self.op("SVDF", [x, w, time, bias, memory_of], out, "SVDFOptions", rank=rank)
+
     def dense(
         self,
         x: int,

@@ -7,6 +7,7 @@
 #include "kernels/binary.h"
 #include "kernels/conv.h"
 #include "kernels/copy.h"
+#include "kernels/copy.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/matmul.h"
@@ -14,6 +15,7 @@
 #include "kernels/pad.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
+#include "kernels/svdf.h"
 #include "kernels/transpose_conv.h"
 
 #endif
