@@ -4,10 +4,13 @@ The arithmetic and the proof stand in firmware/lib/kernels/src/cortex_m4/requant
 """
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from convert.compiled.layer import Array, Constant, Value
+
+Stage: TypeAlias = Mapping[str, Value]  # the portable kernels' output stage
 
 WORDS = 4  # int32 words a channel: bias2, multiplier, rounding, shift
 MAX_SHIFT = 22

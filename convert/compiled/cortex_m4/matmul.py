@@ -1,0 +1,131 @@
+"""Matrix products of several rows on the Cortex-M4: 1x1 convolutions, three pixels by two output channels at a time.
+
+What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/matmul_tile.S.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from convert.compiled import overlap
+from convert.compiled.cortex_m4 import stage as stages
+from convert.compiled.layer import Array, Constant, Layer, Value
+
+PIXELS = 3  # a tile
+TURN = 4  # blocks of four inputs in one turn of the unrolled loop
+LAYOUT = (
+    "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, then their stages"
+)
+_UPPER_LIMIT = 1 << 23
+
+
+def weights_are_symmetric(weights: Array) -> bool:
+    """No weight is -128: two in a halfword would not fit."""
+    return bool(weights.min(initial=0) >= -127)
+
+
+def sums_fit_24_bits(weights: Array) -> bool:
+    """Sums without bias stay below 2^23 in absolute value for any int8 input, as the upper one of two has 24 bits."""
+    return bool((128 * np.abs(weights.astype(np.int64)).sum(axis=1) < _UPPER_LIMIT).all())
+
+
+def exact(weights: Array, stage: stages.Stage) -> bool:
+    """Whether the tile kernels give the portable kernel's results for these weights, (channels, depth)."""
+    return (
+        len(weights) >= 2
+        and weights_are_symmetric(weights)
+        and sums_fit_24_bits(weights)
+        and stages.applicable(stage, weights)
+    )
+
+
+def blocks_of(depth: int) -> int:
+    """Blocks of four inputs that hold `depth` inputs."""
+    return -(-depth // 4)
+
+
+def tile_order(rows: int, row: int) -> Array:
+    """The order in which a tile holds the inputs of a window of `rows` contiguous rows of `row` bytes: (rows * row,).
+
+    kernels_m4_widen_s8 takes bytes 0 and 2, then 1 and 3 of every word of a row, and last what is left of all rows.
+    """
+    index = np.arange(rows * row).reshape(rows, row)
+    whole = row // 4 * 4
+    words = index[:, :whole].reshape(-1, 4)[:, [0, 2, 1, 3]]
+    return np.concatenate([words.reshape(-1), index[:, whole:].reshape(-1)])
+
+
+def stream(weights: Array, stage: stages.Stage) -> Array:
+    """The tile kernels' stream: int32 (words,).
+
+    `weights` is (channels, depth) in the tile's order; what is missing of the last block gets weight 0. With an odd
+    number of channels the last pair is (n - 2, n - 1).
+    """
+    channels, depth = weights.shape
+    first = np.minimum(np.arange(0, channels, 2), channels - 2)
+    padded = np.pad(weights.astype(np.int64), ((0, 0), (0, 4 * blocks_of(depth) - depth)))
+    half = 256 * padded[first + 1] + padded[first]
+    words = (half[:, 0::2] & 0xFFFF) | half[:, 1::2] << 16
+    channel = stages.words(stage).astype(np.int64)
+    whole = np.concatenate([words, channel[first], channel[first + 1]], axis=1)
+    return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def candidates(layer: Layer) -> Sequence[Layer]:
+    """A kernels_matmul_s8 layer with several rows, three rows at a time."""
+    p = layer.params
+    weights, stage = stages.array(p, "weights"), stages.nested(p, "stage")
+    rows, (channels, depth) = stages.number(p, "rows"), weights.shape
+    if rows < 2 or not exact(weights, stage):
+        return []
+    laid = Constant("weights", stream(weights[:, tile_order(1, depth)], stage), LAYOUT)
+    params: dict[str, Value] = {
+        "rows": rows,
+        "depth": depth,
+        "channels": channels,
+        "minimum": stages.number(stage, "minimum"),
+        "maximum": stages.number(stage, "maximum"),
+        "weights": laid,
+    }
+    made = replace(
+        layer,
+        kernel=f"kernels_m4_matmul_{stages.variant(stage)}_s8",
+        params=params,
+        params_type="kernels_m4_matmul_params",
+        constants=(laid,),
+        scratch_bytes=8 * PIXELS * blocks_of(depth),
+        overlaps=(),
+    )
+    return [overlap.overlapping(made, overlap.rows(rows, depth, channels, block=PIXELS))]
+
+
+def tile_features(tiles: int, blocks: int, channels: int) -> dict[str, float]:
+    """How often the loops of a tile kernel run, for `tiles` tiles."""
+    pairs = -(-channels // 2)
+    return {
+        "tiles": tiles,
+        "odd_tiles": tiles * (channels % 2),
+        "pairs": tiles * pairs,
+        "turns": tiles * pairs * -(-blocks // TURN),
+        "blocks": tiles * pairs * blocks,
+    }
+
+
+def features(layer: Layer) -> dict[str, float]:
+    """Calls, tiles, and how often each loop of the widening and of the tile kernel runs."""
+    p = layer.params
+    rows, depth, channels = (stages.number(p, name) for name in ("rows", "depth", "channels"))
+    tiles = -(-rows // PIXELS)
+    return {
+        "calls": 1,
+        **tile_features(tiles, blocks_of(depth), channels),
+        "words": tiles * (depth // 4),
+        "rest_tiles": tiles * (depth % 4 > 0),
+        "rest_bytes": tiles * (depth % 4),
+        "clamped": rows * channels * stages.narrow(p),
+    }
+
+
+CANDIDATES = {"kernels_matmul_s8": candidates}
+FEATURES = {f"kernels_m4_matmul_{variant}_s8": features for variant in ("relu", "linear")}

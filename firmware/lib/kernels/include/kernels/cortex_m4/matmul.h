@@ -1,0 +1,69 @@
+/* int8 matrix product for Cortex-M processors with the DSP extension: 1x1 convolutions, and what convolutions share. */
+#ifndef KERNELS_CORTEX_M4_MATMUL_H
+#define KERNELS_CORTEX_M4_MATMUL_H
+
+#include <stdint.h>
+
+#include "kernels/cortex_m4/stage.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A stream holds, for every two output channels in turn, 2 * blocks words of weights and two kernels_m4_channel. Block
+ * b's two words belong to inputs (4b, 4b + 2) and (4b + 1, 4b + 3) of the tile's order; the first input of a word is in
+ * its low half; a half is 256 * W1 + W0 of the two output channels, each in -127..127. Sums of the second channel,
+ * without bias, stay below 2^23 in absolute value. With an odd number of output channels the last pair repeats the
+ * channel before the last: (n - 2, n - 1). Word-aligned. */
+
+typedef struct {
+  int32_t rows;     /* of input and output: pixels */
+  int32_t depth;    /* elements of an input row */
+  int32_t channels; /* elements of an output row, at least 2 */
+  int32_t minimum;  /* of the fused activation, within -128..127 */
+  int32_t maximum;
+  const int32_t *weights; /* the stream; blocks = (depth + 3) / 4 */
+} kernels_m4_matmul_params;
+
+/* output[r][c] = stage(sum over d of input[r][d] * weights[c][d]); relu: of an output with zero point -128.
+ * input: [rows][depth]; output: [rows][channels], any alignment; scratch: 24 * blocks bytes, word-aligned.
+ * Three rows are read before their outputs are written, so that the output may overlap the input: with
+ * t = (rows - 1) / 3 and c = channels - depth it starts at least 3 * t * c bytes before the input if c > 0, and may
+ * start -3 * c bytes after it otherwise. Up to three rows may lie anywhere. */
+void kernels_m4_matmul_relu_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
+                               int8_t *output);
+void kernels_m4_matmul_linear_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
+                                 int8_t *output);
+
+/* The parts, in assembly. */
+
+/* Three pixels' inputs, each `rows` rows of 4 * words + rest bytes at any alignment. */
+typedef struct {
+  const int8_t *row[3]; /* first row of each pixel; pixels may repeat */
+  int32_t skip[3];      /* from the end of a row's words to the next row, bytes */
+  int32_t rows;
+  int32_t words;
+  int32_t rest; /* 0 to 3 */
+} kernels_m4_windows;
+
+/* tile: int16 [pair of inputs][pixel][2]. A word of a row gives the pairs (0, 2) and (1, 3); the rests of all rows
+ * follow byte after byte. What is left of the last block stays as it was: its weights must be 0. Reads nothing but
+ * the rows' bytes. */
+void kernels_m4_widen_s8(const kernels_m4_windows *windows, int16_t *tile);
+
+typedef struct {
+  int32_t offset[2]; /* of pixels 1 and 2 from pixel 0 in the output; a pixel of a short block repeats another one */
+  int32_t blocks;    /* of four inputs, at least 1 */
+  int32_t pairs;     /* of output channels, at least 1 */
+} kernels_m4_block;
+
+/* All outputs of three pixels: 2 * pairs bytes each. Word-aligned tile (24 * blocks bytes) and stream. */
+void kernels_m4_tile_relu_s8(const int16_t *tile, const int32_t *stream, int8_t *output, const kernels_m4_block *block);
+void kernels_m4_tile_linear_s8(const int16_t *tile, const int32_t *stream, int8_t *output,
+                               const kernels_m4_block *block);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

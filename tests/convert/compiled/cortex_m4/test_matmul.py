@@ -1,0 +1,137 @@
+"""1x1 convolutions and dense layers of several rows on the Cortex-M4, against the portable kernel on the same core."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from kernel_call import call, needs_arm
+from tflite_builder import Sweep
+
+from convert.compiled import lowering
+from convert.compiled.cortex_m4 import matmul
+from convert.compiled.layer import Constant, Layer
+
+# rows, inputs, output channels: tails of one and two pixels, odd channels, depths beside a multiple of 4 and of 16
+SHAPES = [
+    (2, 4, 2),
+    (3, 8, 4),
+    (4, 16, 3),
+    (5, 20, 5),
+    (7, 3, 7),
+    (4, 1, 4),
+    (6, 33, 2),
+    (10, 50, 9),
+    (13, 64, 6),
+    (3, 255, 4),
+]
+STAGES = [("none", -7), ("relu", -128), ("relu6", -128), ("relu6", -3), ("relu_n1_to_1", 4), ("none", 127)]
+
+
+def lowered(rows: int, depth: int, channels: int, **more: object) -> Layer:
+    """The portable layer of a dense layer with random weights."""
+    s = Sweep(rows + 3 * depth + 7 * channels)
+    x = s.input((rows, depth), zero_point=int(s.rng.integers(-128, 128)))
+    s.dense(x, channels, **more)  # type: ignore[arg-type]
+    return lowering.lower(s.build())[0]
+
+
+def made(layer: Layer) -> Layer:
+    (candidate,) = matmul.candidates(layer)
+    return candidate
+
+
+def data(rows: int, depth: int, seed: int = 3) -> bytes:
+    """Random inputs, with rows at the ends of the range."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
+    values[rows // 2] = rng.choice([-128, 127], depth)
+    return values.tobytes()
+
+
+@needs_arm
+@pytest.mark.parametrize("activation,zero_point", STAGES)
+@pytest.mark.parametrize("gain", [1.0, 6.0])
+def test_equals_portable(activation: str, zero_point: int, gain: float) -> None:
+    for k, (rows, depth, channels) in enumerate(SHAPES):
+        layer = lowered(
+            rows, depth, channels, activation=activation, zero_point=zero_point, gain=gain, per_channel=k % 2 == 0
+        )
+        x = data(rows, depth)
+        expected = call(layer, [x], rows * channels, check=False)
+        assert call(made(layer), [x], rows * channels).outputs == expected.outputs, (rows, depth, channels)
+
+
+@needs_arm
+@pytest.mark.parametrize("optimize", ["-Os", "-O3"])
+def test_at_other_optimisation_levels(optimize: str) -> None:
+    layer = lowered(5, 22, 5, activation="relu6")
+    x = data(5, 22)
+    expected = call(layer, [x], 25, check=False)
+    assert call(made(layer), [x], 25, optimize=optimize).outputs == expected.outputs
+
+
+@needs_arm
+def test_largest_sums() -> None:
+    """Weights and inputs at the ends: the upper sum of a pair just below 2^23."""
+    rows, depth, channels = 3, 516, 2
+    layer = lowered(rows, depth, channels, zero_point=0)
+    for sign in (-127, 127):
+        weights = Constant("weights", np.full((channels, depth), sign, np.int8), "")
+        stage = dict(layer.params["stage"])  # type: ignore[arg-type]
+        stage["shift"] = Constant("shift", np.full(channels, -16, np.int8), "")
+        stage["bias"] = Constant("bias", np.array([12345, -54321], np.int32), "")
+        extreme = replace(layer, params={**layer.params, "weights": weights, "stage": stage})
+        for value in (-128, 127):
+            x = np.full(rows * depth, value, np.int8).tobytes()
+            expected = call(extreme, [x], rows * channels, check=False)
+            assert call(made(extreme), [x], rows * channels).outputs == expected.outputs
+
+
+@needs_arm
+def test_overlap_is_exact_and_tight() -> None:
+    broken = 0
+    for rows, depth, channels in [(7, 8, 12), (7, 12, 8), (9, 16, 16), (2, 8, 8), (10, 5, 7), (11, 9, 4)]:
+        layer = made(lowered(rows, depth, channels))
+        x = data(rows, depth)
+        expected = call(layer, [x], rows * channels).outputs
+        (overlap,) = layer.overlaps
+        for distance in (overlap.distance, overlap.distance + 1, max(overlap.distance, 0) + 5 * channels):
+            got = call(layer, [x], rows * channels, distance=distance)
+            assert got.outputs == expected, (rows, depth, channels, distance)
+        nearer = call(layer, [x], rows * channels, distance=overlap.distance - channels)
+        broken += nearer.outputs != expected
+    assert broken >= 5, "distances could be smaller"
+
+
+@needs_arm
+def test_instructions_are_linear_in_the_features() -> None:
+    for activation, zero_point in (("relu", -128), ("relu6", -3)):
+        rows_of_features, counts = [], []
+        for rows in (3, 4, 18, 48):
+            for depth in (3, 8, 18, 32, 64):
+                for channels in (4, 7, 32):
+                    layer = made(lowered(rows, depth, channels, activation=activation, zero_point=zero_point))
+                    assert layer.kernel is not None
+                    rows_of_features.append(list(matmul.FEATURES[layer.kernel](layer).values()))
+                    result = call(layer, [data(rows, depth)], rows * channels, check=False)
+                    counts.append(result.instructions)
+        a, b = np.array(rows_of_features, float), np.array(counts, float)
+        x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
+        assert np.abs(a @ x / b - 1).max() < 0.02
+
+
+def test_not_applicable() -> None:
+    layer = lowered(4, 16, 4)
+    weights = layer.params["weights"]
+    assert isinstance(weights, Constant)
+    assert matmul.candidates(layer)
+    assert not matmul.candidates(lowered(1, 16, 4)), "one row is a dense layer"
+    assert not matmul.candidates(lowered(4, 16, 1)), "one output channel"
+    assert not matmul.candidates(lowered(4, 16, 4, gain=4000.0)), "shifts to the left"
+    lowest = weights.values.copy()
+    lowest[1, 3] = -128
+    changed = replace(layer, params={**layer.params, "weights": replace(weights, values=lowest)})
+    assert not matmul.candidates(changed), "a weight of -128"
+    wide = lowered(4, 517, 4)
+    full = Constant("weights", np.full((4, 517), 127, np.int8), "")
+    assert not matmul.candidates(replace(wide, params={**wide.params, "weights": full})), "sums of 2^23"
