@@ -49,6 +49,14 @@ def _names(enum: type) -> dict[int, str]:
 
 _TYPE_NAMES = _names(schema.TensorType)
 _OP_NAMES = _names(schema.BuiltinOperator)
+_OPTION_TYPES = _names(schema.BuiltinOptions)
+_OPTION_NAMES = {name.lower(): name for name in _OPTION_TYPES.values()}
+_OPTIONS_OF: Mapping[str, str] = {  # where the names differ
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
+    **dict.fromkeys(("MAXIMUM", "MINIMUM"), "MaximumMinimumOptions"),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY"), "ReducerOptions"),
+    "L2_NORMALIZATION": "L2NormOptions",
+}
 
 
 @dataclass(frozen=True)
@@ -447,6 +455,12 @@ def _quantization(of: str, q: Any, shape: tuple[int, ...], vectors: _Vectors) ->
     return Quantization(scales, zero_points, axis)
 
 
+def _expected_options(name: str, otherwise: str) -> str:
+    """The type of an operator's options, as the schema names it; TFLite Micro does not read any other."""
+    key = name.replace("_", "").lower() + "options"
+    return _OPTIONS_OF.get(name) or _OPTION_NAMES.get(key, otherwise)
+
+
 def _operator(index: int, op: Any, codes: list[Any], vectors: _Vectors) -> Operator:
     if not 0 <= op.OpcodeIndex() < len(codes):
         raise UsageError(f"damaged TFLite model: operator {index} names operator code {op.OpcodeIndex()}")
@@ -456,6 +470,9 @@ def _operator(index: int, op: Any, codes: list[Any], vectors: _Vectors) -> Opera
     name = _OP_NAMES.get(number, f"BUILTIN_{number}")
     if name == "CUSTOM":
         name = vectors.text(code.CustomCode() or b"CUSTOM")
+    kind = _OPTION_TYPES.get(op.BuiltinOptionsType(), str(op.BuiltinOptionsType()))
+    if kind not in ("NONE", _expected_options(name, kind)):
+        raise UsageError(f"damaged TFLite model: operator {index} ({name}) has {kind}, the options of another operator")
     options = schema.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
     return Operator(
         index,
