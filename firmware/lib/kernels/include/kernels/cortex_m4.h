@@ -3,4 +3,6 @@
 #ifndef KERNELS_CORTEX_M4_H
 #define KERNELS_CORTEX_M4_H
 
+#include "kernels/cortex_m4/dense.h"
+
 #endif
