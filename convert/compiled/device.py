@@ -39,10 +39,19 @@ def available() -> bool:
     return compilers.missing("armv7e-m") is None and shutil.which(QEMU) is not None
 
 
-def _flags(optimize: str) -> list[str]:
+def flags(optimize: str) -> list[str]:
+    """Options of the cross compiler for the model and its kernels."""
     warnings = [w for w in host.WARNINGS if w != "-Wpedantic"]  # ports speak to the hardware in assembly
     include = ["-I", str(host.KERNELS / "include"), "-I", str(FIRMWARE / "include")]
     return [*CPU, "-std=c99", LEVELS[optimize], "-ffunction-sections", "-fdata-sections", *warnings, *include]
+
+
+def kernels(compiled: CompiledModel) -> list[Path]:
+    """Objects of the kernel library for the model's target; the linker drops what is not called."""
+    sources = sorted((host.KERNELS / "src").glob("*.c"))
+    if compiled.target == "cortex_m4":
+        sources += sorted((host.KERNELS / "src" / "cortex_m4").glob("*.[cS]"))
+    return host.kernels(f"{PREFIX}gcc", flags(compiled.optimize), sources)
 
 
 def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Path:
@@ -54,13 +63,10 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Pat
         raise ToolError(lacking)
     files = {**compiled.render(), "device_main.c": emit.render("compiled/device_main.c.j2", {})}
     emit.write_tree(folder / "src", files)
-    flags = _flags(compiled.optimize)
-    kernels = sorted((host.KERNELS / "src").glob("*.c"))
-    if compiled.target == "cortex_m4":
-        kernels += sorted((host.KERNELS / "src" / "cortex_m4").glob("*.[cS]"))
-    objects = host.kernels(f"{PREFIX}gcc", flags, kernels)
+    options = flags(compiled.optimize)
+    objects = kernels(compiled)
     places = {"flash_origin": _FLASH, "flash_size": _MEMORY, "ram_origin": _RAM, "ram_size": _MEMORY}
-    own = [*flags, "-I", str(folder / "src"), "--specs=nano.specs", "-nostartfiles", "-T", str(PORT / "link.ld")]
+    own = [*options, "-I", str(folder / "src"), "--specs=nano.specs", "-nostartfiles", "-T", str(PORT / "link.ld")]
     own += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
     own += [f"-Wl,--defsym=__{name}={value:#x}" for name, value in places.items()]
     own += ["-DINFERENCE_TRACE"] if layers else []
