@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from convert.compiled import overlap
 from convert.compiled.layer import (
     Array,
     Constant,
@@ -37,7 +38,7 @@ def _weights(graph: Graph, op: Operator, dimensions: int) -> tuple[Tensor, Array
 
 def _matmul(graph: Graph, op: Operator, weights: Array, rows: int, stage: Mapping[str, Value]) -> Layer:
     """`weights` is (channels, depth)."""
-    return make(
+    layer = make(
         graph,
         op,
         "kernels_matmul_s8",
@@ -50,6 +51,24 @@ def _matmul(graph: Graph, op: Operator, weights: Array, rows: int, stage: Mappin
             "stage": stage,
         },
     )
+    return overlap.overlapping(layer, _matmul_distance(rows, weights.shape[1], weights.shape[0]))
+
+
+def _matmul_distance(rows: int, depth: int, channels: int) -> int:
+    """Pairs of rows are read again for each pair of channels; a last single row for each four channels, then for each.
+
+    Copying the rows first would need as much scratch as the output could come closer.
+    """
+    read: list[int] = []
+    written: list[int] = []
+    for r in range(0, rows, 2):
+        pair = r + 1 < rows
+        fours = channels - channels % 4
+        ends = range(2, channels, 2) if pair else [*range(4, fours + 1, 4), *range(fours + 1, channels)]
+        row = (r + pair) * channels
+        written += [row + c for c in ends if c < channels] + [row + channels]
+        read += [r * depth] * (len(written) - len(read))
+    return overlap.distance(read, written, rows * depth)
 
 
 def _conv(graph: Graph, op: Operator, weights: Array, win: Window, channels: int, axis: int) -> Layer:
@@ -60,7 +79,7 @@ def _conv(graph: Graph, op: Operator, weights: Array, win: Window, channels: int
     pixels = win.batches * win.output[0] * win.output[1]
     if groups == 1 and (win.pointwise or win.whole):
         return _matmul(graph, op, flat, pixels, stage)
-    return make(
+    layer = make(
         graph,
         op,
         "kernels_conv_s8",
@@ -75,6 +94,12 @@ def _conv(graph: Graph, op: Operator, weights: Array, win: Window, channels: int
             "stage": stage,
         },
         scratch_bytes=2 * flat.shape[1],
+    )
+    # Groups are worked off one after the other, each over the whole image.
+    return (
+        overlap.overlapping(layer, overlap.windowed(win.params, channels, len(weights), block=2))
+        if groups == 1
+        else layer
     )
 
 
@@ -104,7 +129,7 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
     if channels == 1:
         return _conv(graph, op, weights.transpose(3, 1, 2, 0), win, channels, axis=3)
     flat = weights.reshape(-1, w.shape[3]).T
-    return make(
+    layer = make(
         graph,
         op,
         "kernels_depthwise_s8",
@@ -118,6 +143,8 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
             "stage": output_stage(graph, op, flat, axis=3, fold=False),
         },
     )
+    store = 4 if w.shape[3] == channels and channels % 4 == 0 else 1
+    return overlap.overlapping(layer, overlap.windowed(win.params, channels, w.shape[3], store=store))
 
 
 def fully_connected(graph: Graph, op: Operator) -> Layer:

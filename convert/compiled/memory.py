@@ -1,91 +1,87 @@
-"""The static arena: where each tensor and scratch buffer lies.
+"""The static arena: where each tensor and scratch buffer of a model lies, and in which order the layers run.
 
-Offline placement of buffers with known lifetimes ("dynamic storage allocation"); greedy by size is the method of
-Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference" (2020). Several orders are tried and the
-smallest arena is taken.
+The graph's side of the plan: lifetimes, which outputs may reach into which inputs, which order needs least. The
+geometry is convert/compiled/placement.py's.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import lcm
 
-from convert.compiled.layer import Layer
+from convert.compiled import order as ordering
+from convert.compiled import placement
+from convert.compiled.layer import Layer, Overlap
+from convert.compiled.placement import Buffer, Rule
 from convert.graph import Graph
 
-ALIGNMENT = 16
-
-
-def align(size: int) -> int:
-    """`size` in bytes, rounded up to the alignment."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+ARENA_ALIGNMENT = 16  # bytes; of the arena itself
+ALIGNMENT = placement.ALIGNMENT  # bytes; of what lies in it
+_ESTIMATE_SHUFFLES = 20
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """Memory of `size` bytes, needed from operator `first` to operator `last`, both included."""
+class Block:
+    """Memory of a tensor, with all that share it, or of a layer's scratch buffer; bytes and places in the order."""
 
-    size: int
-    first: int
-    last: int
+    offset: int
+    buffer: Buffer
+    tensor: int | None  # None: scratch
 
-    def meets(self, other: "Buffer") -> bool:
-        """Whether both are needed at the same time."""
-        return self.first <= other.last and other.first <= self.last
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Offsets of buffers in the arena, in the order given to `place`; sizes in bytes."""
-
-    offsets: tuple[int, ...]
-    arena_bytes: int
-    lower_bound: int  # the largest sum of (aligned) buffers needed at one time; no plan without overlap is smaller
-
-
-_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
-    lambda b: (-b.size, b.first),
-    lambda b: (b.first, -b.size),
-    lambda b: (b.last, -b.size),
-    lambda b: (-(b.last - b.first), -b.size),
-    lambda b: (-(b.last - b.first + 1) * b.size, b.first),
-)
-
-
-def lower_bound(buffers: Sequence[Buffer]) -> int:
-    """Bytes of the largest live set."""
-    times = {b.first for b in buffers}
-    return max((sum(align(b.size) for b in buffers if b.first <= t <= b.last) for t in times), default=0)
-
-
-def place(buffers: Sequence[Buffer]) -> Plan:
-    """Place buffers so that no two that are needed at the same time overlap."""
-    plans = [_first_fit(buffers, order) for order in _ORDERS]
-    arena, offsets = min(plans, key=lambda plan: plan[0])
-    return Plan(offsets, arena, lower_bound(buffers))
-
-
-def _first_fit(buffers: Sequence[Buffer], order: Callable[[Buffer], tuple[int, ...]]) -> tuple[int, tuple[int, ...]]:
-    """Put each buffer, in the given order, into the lowest gap that holds it; return (arena, offsets)."""
-    offsets: dict[int, int] = {}
-    for i in sorted(range(len(buffers)), key=lambda i: (order(buffers[i]), i)):
-        taken = sorted((offsets[j], align(buffers[j].size)) for j in offsets if buffers[i].meets(buffers[j]))
-        at = 0
-        for start, size in taken:
-            if at + align(buffers[i].size) <= start:
-                break
-            at = max(at, start + size)
-        offsets[i] = at
-    arena = max((offsets[i] + align(b.size) for i, b in enumerate(buffers)), default=0)
-    return arena, tuple(offsets[i] for i in range(len(buffers)))
+    @property
+    def end(self) -> int:
+        """One past its last byte."""
+        return self.offset + self.buffer.size
 
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """A model's arena: the offset of every tensor that lies in it and of each layer's scratch buffer, if any."""
+    """A model's arena: the offset of every tensor that lies in it and of each layer's scratch buffer, if any.
 
-    tensors: dict[int, int]
+    `order` are numbers of the layers that were given, as they run; `scratch` and the blocks' lifetimes follow it.
+    """
+
+    tensors: Mapping[int, int]
     scratch: tuple[int | None, ...]
     arena_bytes: int
-    lower_bound: int
+    lower_bound: int  # the largest live set: no plan of separate buffers is smaller, in this order
+    bound: int  # no plan is smaller, in this order and with what the kernels allow
+    order: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    solver_time: float = 0.0  # CP-SAT's deterministic time; 0: it was not needed
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the bound proves that the arena is the smallest, for this order of layers."""
+        return self.arena_bytes == self.bound
+
+    @property
+    def status(self) -> str:
+        """The plan's quality in words."""
+        return "optimal" if self.optimal else f"feasible (bound {self.bound})"
+
+    def dead(self, place: int) -> list[tuple[int, int]]:
+        """Ranges of the arena, (start, end), that hold nothing of use just before the layer at `place` runs.
+
+        After the last layer, `place` is their number: only what persists and the model's outputs are kept.
+        """
+        kept = [b for b in self.blocks if b.buffer.persistent or b.buffer.first < place <= b.buffer.last]
+        if place == 0:
+            kept += [b for b in self.blocks if b.buffer.first < 0]
+        return _gaps(kept, self.arena_bytes)
+
+    def between_runs(self) -> list[tuple[int, int]]:
+        """Ranges of the arena, (start, end), that hold nothing of use between two runs."""
+        return _gaps([b for b in self.blocks if b.buffer.persistent], self.arena_bytes)
+
+
+def _gaps(kept: Sequence[Block], end: int) -> list[tuple[int, int]]:
+    gaps, at = [], 0
+    for block in sorted(kept, key=lambda b: b.offset):
+        if block.offset > at:
+            gaps.append((at, block.offset))
+        at = max(at, block.end)
+    return [*gaps, (at, end)] if at < end else gaps
 
 
 def roots(layers: Sequence[Layer]) -> dict[int, int]:
@@ -98,24 +94,100 @@ def roots(layers: Sequence[Layer]) -> dict[int, int]:
     return owner
 
 
-def plan(graph: Graph, layers: Sequence[Layer]) -> ModelPlan:
-    """Place all tensors that are not constant, inputs and outputs included, and all scratch buffers."""
-    owner = roots(layers)
+def lifetimes(graph: Graph, layers: Sequence[Layer], owner: Mapping[int, int]) -> dict[int, Buffer]:
+    """Every tensor that owns memory in the arena, with its size and when it is needed.
+
+    Inputs are needed from -1 on, before the first layer, and outputs past the last layer, to its number plus one;
+    variables always.
+    """
     spans: dict[int, tuple[int, int]] = {}
-    for i, (first, last) in graph.lifetimes.items():
-        root = owner.get(i, i)
-        if graph.tensors[root].data is not None:
-            continue
-        earlier = spans.get(root, (first, last))
-        spans[root] = min(first, earlier[0]), max(last, earlier[1])
-    names = sorted(spans)
-    buffers = [Buffer(graph.tensors[i].nbytes, *spans[i]) for i in names]
-    with_scratch = [k for k, layer in enumerate(layers) if layer.scratch_bytes]
-    buffers += [Buffer(layers[k].scratch_bytes, k, k) for k in with_scratch]
-    placed = place(buffers)
-    offsets = dict(zip(names, placed.offsets, strict=False))
-    scratch = dict(zip(with_scratch, placed.offsets[len(names) :], strict=True))
-    for i in graph.lifetimes:
-        if owner.get(i, i) in offsets:
-            offsets[i] = offsets[owner.get(i, i)]
-    return ModelPlan(offsets, tuple(scratch.get(k) for k in range(len(layers))), placed.arena_bytes, placed.lower_bound)
+
+    def touch(tensor: int, place: int) -> None:
+        root = owner.get(tensor, tensor)
+        if graph.tensors[root].data is None:
+            first, last = spans.get(root, (place, place))
+            spans[root] = min(first, place), max(last, place)
+
+    for i in graph.inputs:
+        touch(i, -1)
+    for place, layer in enumerate(layers):
+        for i in (*layer.inputs, *layer.outputs):
+            touch(i, place)
+    for i in graph.outputs:
+        touch(i, len(layers))
+    return {
+        i: Buffer(graph.tensors[i].nbytes, *spans[i], persistent=graph.tensors[i].is_variable) for i in sorted(spans)
+    }
+
+
+def usable_overlaps(layer: Layer, owner: Mapping[int, int]) -> dict[tuple[int, int], Overlap]:
+    """A layer's overlaps by (owner of the input's memory, output), as far as they hold for all that it reads there.
+
+    A tensor that is read twice, also under two shapes, needs a statement for each time; the strictest counts.
+    """
+    reads = Counter(owner.get(i, i) for i in layer.inputs)
+    stated: dict[tuple[int, int], list[Overlap]] = {}
+    for o in layer.overlaps:
+        stated.setdefault((owner.get(o.input, o.input), o.output), []).append(o)
+    return {
+        (root, output): Overlap(root, output, max(o.distance for o in found), lcm(*(o.step for o in found)))
+        for (root, output), found in stated.items()
+        if len(found) >= reads[root]
+    }
+
+
+def _rules(
+    layers: Sequence[Layer], owner: Mapping[int, int], buffers: Mapping[int, Buffer], number: Mapping[int, int]
+) -> list[Rule]:
+    """What may overlap: an output, and an input that nothing needs after this layer."""
+    rules = []
+    for place, layer in enumerate(layers):
+        for (root, output), o in usable_overlaps(layer, owner).items():
+            if root not in buffers or buffers[root].persistent or buffers[output].persistent:
+                continue
+            if buffers[root].last == place and buffers[output].first == place:
+                rules.append(Rule(number[root], number[output], o.distance, o.step))
+    return rules
+
+
+def plan(graph: Graph, layers: Sequence[Layer], *, exact: bool = True) -> ModelPlan:
+    """Place all tensors that are not constant, inputs and outputs included, and all scratch buffers.
+
+    The layers run in the given order unless another one needs less memory. Without `exact`, the solver is left out and
+    the search is short: an estimate from above.
+    """
+    owner = roots(layers)
+    given = tuple(range(len(layers)))
+    best = _plan(graph, layers, owner, given, exact)
+    other = ordering.least_memory(graph, layers, owner, usable_overlaps)
+    if other is not None:
+        best = min(best, _plan(graph, layers, owner, other, exact), key=lambda p: p.arena_bytes)
+    return best
+
+
+def _plan(
+    graph: Graph, layers: Sequence[Layer], owner: Mapping[int, int], order: tuple[int, ...], exact: bool
+) -> ModelPlan:
+    ordered = [layers[k] for k in order]
+    tensors = lifetimes(graph, ordered, owner)
+    number = {i: n for n, i in enumerate(tensors)}
+    with_scratch = [k for k, layer in enumerate(ordered) if layer.scratch_bytes]
+    buffers = [*tensors.values(), *(Buffer(ordered[k].scratch_bytes, k, k) for k in with_scratch)]
+    rules = _rules(ordered, owner, tensors, number)
+    shuffles = placement.SHUFFLES if exact else _ESTIMATE_SHUFFLES
+    placed = placement.place(buffers, rules, exact=exact, shuffles=shuffles)
+    offsets = dict(zip(tensors, placed.offsets, strict=False))
+    scratch = dict(zip(with_scratch, placed.offsets[len(tensors) :], strict=True))
+    names = [*tensors, *(None for _ in with_scratch)]
+    blocks = [Block(at, b, name) for at, b, name in zip(placed.offsets, buffers, names, strict=True)]
+    offsets.update({i: offsets[root] for i, root in owner.items() if root in offsets})
+    return ModelPlan(
+        tensors=offsets,
+        scratch=tuple(scratch.get(k) for k in range(len(ordered))),
+        arena_bytes=placed.total,
+        lower_bound=placement.largest_live_set(buffers),
+        bound=placed.bound,
+        order=order,
+        blocks=tuple(blocks),
+        solver_time=placed.solver_time,
+    )

@@ -17,7 +17,7 @@ Target: TypeAlias = Literal["portable", "cortex_m4"]
 Optimize: TypeAlias = Literal["speed", "size"]
 
 _HEADERS = {"portable": ["kernels/kernels.h"], "cortex_m4": ["kernels/kernels.h", "kernels/cortex_m4.h"]}
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
+_C_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "int16", "uint16", "int32", "int64")}
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class CompiledModel:
 
     @property
     def arena_bytes(self) -> int:
-        """The arena: activations and scratch, aligned to 16 bytes."""
+        """The arena: variables, activations and scratch."""
         return self.plan.arena_bytes
 
     @property
     def lower_bound(self) -> int:
-        """The largest live set in bytes: no plan without overlap has a smaller arena."""
+        """The largest live set in bytes: no plan in which outputs do not reach into inputs has a smaller arena."""
         return self.plan.lower_bound
 
     @property
@@ -151,11 +151,11 @@ class CompiledModel:
                 fields.append((path, str(value)))
         return fields
 
-    def _call(self, layer: Layer) -> str | None:
+    def _call(self, place: int, layer: Layer) -> str | None:
         """The kernel call's arguments after the parameters."""
         if layer.kernel is None:
             return None
-        scratch = self.plan.scratch[layer.op.index]
+        scratch = self.plan.scratch[place]
         arguments = [self._argument(i) for i in layer.inputs]
         arguments += [] if scratch is None else [f"at(arena, {scratch})"]
         arguments += [self._argument(i) for i in layer.outputs]
@@ -175,7 +175,8 @@ class CompiledModel:
             "lower_bound": self.lower_bound,
             "weight_bytes": self.weight_bytes,
             "macs": self.graph.macs,
-            "alignment": memory.ALIGNMENT,
+            "alignment": memory.ARENA_ALIGNMENT,
+            "plan_status": self.plan.status,
             "inputs": [self._slot(i) for i in self.graph.inputs],
             "outputs": [self._slot(i) for i in self.graph.outputs],
             "resets": self._resets(),
@@ -187,12 +188,12 @@ class CompiledModel:
                     "kernel": layer.kernel,
                     "params_type": layer.params_type,
                     "fields": self._fields(layer.params),
-                    "arguments": self._call(layer),
+                    "arguments": self._call(place, layer),
                     "outputs": [
                         {"tensor": i, "pointer": self._argument(i), "bytes": tensors[i].nbytes} for i in layer.outputs
                     ],
                 }
-                for layer in self.lowered
+                for place, layer in enumerate(self.lowered)
             ],
         }
         names = ("compiled_model.c", "compiled_model.h")
@@ -230,5 +231,6 @@ def compile_model(graph: Graph, target: Target = "portable", optimize: Optimize 
         if graph.tensors[i].data is not None:
             raise UsageError(f"output {describe(graph.tensors[i])} is constant; remove it from the model's outputs")
     if target == "cortex_m4" and optimize == "speed":
-        layers = select.fastest(graph, layers, cortex_m4.candidates)
-    return CompiledModel(graph, layers, memory.plan(graph, layers), target, optimize)
+        layers = select.fastest(graph, [cortex_m4.candidates(layer) for layer in layers], cortex_m4.cycles)
+    plan = memory.plan(graph, layers)
+    return CompiledModel(graph, tuple(layers[k] for k in plan.order), plan, target, optimize)

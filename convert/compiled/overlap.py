@@ -82,7 +82,8 @@ def pixels(window: Mapping[str, Any], channels: int) -> Indices:
     )
     image = np.where((y < 0)[:, None] | (x < 0), total, y[:, None] * width + x)
     batches = np.arange(window["batches"], dtype=np.int64) * (height * width)
-    return np.minimum(batches[:, None, None] + image, total).reshape(-1) * channels
+    begin: Indices = np.minimum(batches[:, None, None] + image, total).reshape(-1) * channels
+    return begin
 
 
 def _first_tap(outputs: int, stride: int, dilation: int, pad: int, size: int, length: int) -> Indices:
@@ -105,24 +106,24 @@ def windowed(
     """The distance of a kernel that slides a window over an image, pixel by pixel in the output's order.
 
     Pixels are bytes of all their channels. The windows of `block` neighbouring pixels are read before the first byte
-    of their output is written; blocks start anew with every image, and with `lines` on every line. `store` says that a
-    pixel's channels are worked off in groups of that many bytes, each reading its own bytes of the window and storing
-    its output before the next group is read (depthwise convolution, pooling); then both pixels have the same number of
-    bytes and `block` is 1.
+    of their output is written; blocks start anew with every image, and with `lines` on every line. `store` says that an
+    output pixel's bytes are worked off in groups of that many, each reading its own bytes of the window and storing its
+    output before the next group is read (depthwise convolution, pooling); then `block` is 1, and m output bytes are
+    made from each input byte of a pixel.
     """
     begin = pixels(window, input_pixel)
     total = window["batches"] * window["input_height"] * window["input_width"] * input_pixel
     end = np.arange(1, len(begin) + 1, dtype=np.int64) * output_pixel
-    if store is None or store >= output_pixel:
+    if store is None:
         run = window["output_width"] * (1 if lines else window["output_height"])
         at = np.arange(len(begin))
         edges = at[at % run % block == 0]
         last = np.append(edges[1:], len(begin)) - 1
         return distance(np.minimum.reduceat(begin, edges), end[last], total)
-    if block != 1 or input_pixel != output_pixel:
-        raise ValueError("groups of channels need one pixel at a time and as many channels out as in")
+    if block != 1 or output_pixel % input_pixel:
+        raise ValueError("groups of channels need one pixel at a time and a multiple of the channels in")
     groups = np.arange(0, output_pixel, store, dtype=np.int64)
-    read = np.where((begin < total)[:, None], begin[:, None] + groups, total)
+    read = np.where((begin < total)[:, None], begin[:, None] + groups // (output_pixel // input_pixel), total)
     written = (end - output_pixel)[:, None] + np.minimum(groups + store, output_pixel)
     return distance(read.reshape(-1), written.reshape(-1), total)
 

@@ -106,16 +106,17 @@ def test_windows(w: dict[str, int], channels: int, outputs: int, block: int, lin
 
 
 @settings(derandomize=True, max_examples=150, deadline=None)
-@given(windows(), st.integers(1, 5), st.integers(1, 3))
-def test_windows_by_groups_of_channels(w: dict[str, int], channels: int, store: int) -> None:
+@given(windows(), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3))
+def test_windows_by_groups_of_channels(w: dict[str, int], channels: int, multiplier: int, store: int) -> None:
     steps: list[Step] = []
-    at = 0
+    at, outputs = 0, channels * multiplier
     for n, y, x in itertools.product(range(w["batches"]), range(w["output_height"]), range(w["output_width"])):
-        for c in range(0, channels, store):
-            group = range(c, min(c + store, channels))
-            steps.append(({t * channels + i for t in taps(w, n, y, x) for i in group}, {at + i for i in group}))
-        at += channels
-    check(steps, whole(w, "input") * channels, at, overlap.windowed(w, channels, channels, store=store))
+        for c in range(0, outputs, store):
+            group = range(c, min(c + store, outputs))
+            read = {t * channels + i // multiplier for t in taps(w, n, y, x) for i in group}
+            steps.append((read, {at + i for i in group}))
+        at += outputs
+    check(steps, whole(w, "input") * channels, at, overlap.windowed(w, channels, outputs, store=store))
 
 
 def test_known_distances() -> None:
@@ -134,4 +135,4 @@ def test_misuse_is_refused() -> None:
     same = dict(batches=1, input_height=6, input_width=5, output_height=6, output_width=5, height=3, width=3)
     same |= dict(stride_height=1, stride_width=1, dilation_height=1, dilation_width=1, pad_top=1, pad_left=1)
     with pytest.raises(ValueError, match="groups of channels"):
-        overlap.windowed(same, 4, 8, store=4)
+        overlap.windowed(same, 4, 6, store=2)
