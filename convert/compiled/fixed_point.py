@@ -7,6 +7,7 @@ reference kernels; numbers are plain Python integers that stand for int32. Qm.n 
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 INT32_MAX = (1 << 31) - 1
 INT32_MIN = -(1 << 31)
@@ -153,3 +154,16 @@ def logistic(a: int, integer_bits: int) -> int:
         return 1 << 30
     positive = reciprocal_of_one_plus(exp_of_negative(-abs(a), integer_bits))
     return positive if a > 0 else INT32_MAX - positive
+
+
+# Where TFLite's table of the logistic function (sigmoid_table_uint16) lies one above the nearest number.
+_ONE_ABOVE = (
+    *(4, 8, 12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31, 33, 34, 35, 37, 39, 40, 41, 43, 44, 45, 46, 49),
+    *(50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255),
+)
+
+
+def sigmoid_table() -> npt.NDArray[np.uint16]:
+    """1 / (1 + exp(-i / 24)) as Q0.16 for i = 0 to 255, as TFLite's 16-bit logistic and tanh interpolate it."""
+    nearest = [round_away(65536 / (1 + math.exp(-i / 24))) for i in range(256)]
+    return np.array([n + (i in _ONE_ABOVE) for i, n in enumerate(nearest)], np.uint16)

@@ -87,3 +87,81 @@ def test_svdf_refused(damage: Callable[[Sweep], None]) -> None:
     damage(s)
     with pytest.raises(UsageError, match=REFUSED[damage]):
         compile_model(s.build())
+
+
+def lstm_sweep() -> Sweep:
+    s = Sweep(52)
+    x = s.input((1, 6, 5), scale=0.03, zero_point=-11)
+    for units, gain in product((1, 4, 7), (0.1, 1.0, 20.0)):
+        s.lstm(x, units, gain=gain)
+    for power in (-20, -15, -13, -12, -9, -3, 0, 2):
+        s.lstm(x, 3, cell_power=power)
+    for scale, zero_point in ((1 / 128, -128), (1 / 100, 127), (1 / 300, 5), (0.0001, -9), (3.0, 0)):
+        s.lstm(x, 3, hidden_scale=scale, hidden_zero_point=zero_point)
+    for clip in (0.001, 0.3, 100.0):
+        s.lstm(x, 3, clip=clip, gain=4.0)
+    batch = s.input((3, 4, 5), scale=0.1, zero_point=127)
+    s.lstm(s.lstm(batch, 6, hidden_zero_point=3), 2)
+    s.lstm(s.lstm(batch, 6, time_major=True), 2, time_major=True)
+    return s
+
+
+@needs_compiler
+def test_lstm_equals_tflite_micro_over_a_sequence() -> None:
+    g = lstm_sweep().build()
+    assert_exact(g, vectors(g, 8), sanitize=True)
+    assert g.macs_of(g.operators[0]) == 6 * 4 * (5 * 1 + 1 * 1)
+
+
+def _lstm_damage(index: int, **changes: object) -> Callable[[Sweep], None]:
+    def damage(s: Sweep) -> None:
+        for name, value in changes.items():
+            setattr(s.tensors[s.ops[0].inputs[index]], name, value)
+
+    damage.__name__ = f"input_{index}_{'_'.join(changes)}"
+    return damage
+
+
+def _peephole(s: Sweep) -> None:
+    s.ops[0].inputs = [*s.ops[0].inputs[:9], 2, *s.ops[0].inputs[10:]]
+
+
+def _coupled_gates(s: Sweep) -> None:
+    s.ops[0].inputs = [s.ops[0].inputs[0], -1, *s.ops[0].inputs[2:]]
+
+
+def _few_inputs(s: Sweep) -> None:
+    s.ops[0].inputs = s.ops[0].inputs[:20]
+
+
+def _relu(s: Sweep) -> None:
+    s.ops[0].fields["fusedActivationFunction"] = 1
+
+
+def _flat(s: Sweep) -> None:
+    s.tensors[0].shape = (6, 5)
+
+
+REFUSED_LSTM: dict[Callable[[Sweep], None], str] = {
+    _lstm_damage(1, scale=[0.1] * 3): "3 scales where one scale is needed",
+    _lstm_damage(2, zero_point=4): "has a zero point where weights have 0",
+    _lstm_damage(12, data=None): "reads tensor|computed at run time",
+    _lstm_damage(18, variable=False): "before any operator writes it|is not a variable",
+    _lstm_damage(19, dtype="i4"): "is INT32",
+    _lstm_damage(19, scale=30.0): "has the scale 30",
+    _lstm_damage(13, dtype="f4"): "is FLOAT32",
+    _peephole: "it has a peephole",
+    _coupled_gates: "input 1 is missing",
+    _few_inputs: "it has 20 inputs where 24",
+    _relu: "its activation is not tanh",
+    _flat: "do not suit",
+}
+
+
+@pytest.mark.parametrize("damage", REFUSED_LSTM, ids=lambda f: f.__name__)
+def test_lstm_refused(damage: Callable[[Sweep], None]) -> None:
+    s = Sweep(53)
+    s.lstm(s.input((1, 6, 5)), 3)
+    damage(s)
+    with pytest.raises(UsageError, match=REFUSED_LSTM[damage]):
+        compile_model(s.build())

@@ -205,6 +205,51 @@ class Sweep:
         )
         return self.op("SVDF", [x, w, time, bias, memory_of], out, "SVDFOptions", rank=rank)
 
+    def lstm(
+        self,
+        x: int,
+        units: int,
+        time_major: bool = False,
+        cell_power: int = -11,
+        hidden_scale: float = 1 / 128,
+        hidden_zero_point: int = 0,
+        gain: float = 1.0,
+        clip: float = 0.0,
+    ) -> int:
+        """`gain` 1 gives gates over about -4 to 4; more saturates them."""
+        first, second, inputs = self.shape(x)
+        batches = second if time_major else first
+
+        def weights(depth: int, scale: float) -> int:
+            # Both products together stay within a few units of Q3.12.
+            return self.tensor(
+                (units, depth),
+                scale=gain * 0.02 / (75 * np.sqrt(depth) * scale),
+                zero_point=0,
+                data=self.rng.integers(-127, 128, (units, depth)),
+            )
+
+        def bias(w: int) -> int:
+            scale = float(self.tensors[x].scale) * float(self.tensors[w].scale)
+            return self.tensor((units,), "i4", scale, 0, data=self.rng.integers(-3000, 3000, units))
+
+        own = [weights(inputs, float(self.tensors[x].scale)) for _ in range(4)]
+        recurrent = [weights(units, hidden_scale) for _ in range(4)]
+        biases = [bias(w) for w in own]
+        hidden = self.tensor((batches, units), scale=hidden_scale, zero_point=hidden_zero_point, variable=True)
+        cell = self.tensor((batches, units), "i2", 2.0**cell_power, 0, variable=True)
+        out = self.tensor((first, second, units), scale=hidden_scale, zero_point=hidden_zero_point)
+        inputs_ = [x, *own, *recurrent, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
+        return self.op(
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            inputs_,
+            out,
+            "UnidirectionalSequenceLSTMOptions",
+            fusedActivationFunction=4,
+            timeMajor=time_major,
+            cellClip=clip,
+        )
+
     def dense(
         self,
         x: int,
@@ -302,6 +347,90 @@ class Sweep:
             name, [x, to] if name == "RESHAPE" else [x], out, None if name == "RESHAPE" else "SqueezeOptions"
         )
 
+    def constant(self, values: Any, dtype: str = "i4") -> int:
+        """A constant of integers without quantisation."""
+        values = np.asarray(values)
+        return self.tensor(values.shape, dtype, None, data=values)
+
+    def moved(
+        self, name: str, inputs: Sequence[int], shape: Sequence[int], options: str | None = None, **fields: Any
+    ) -> int:
+        """An operator whose output has the type and quantisation of its first input."""
+        t = self.tensors[inputs[0]]
+        return self.op(name, inputs, self.tensor(shape, t.dtype, t.scale, t.zero_point), options, **fields)
+
+    def transpose(self, x: int, order: Sequence[int]) -> int:
+        shape = [self.shape(x)[i] for i in order]
+        return self.moved("TRANSPOSE", [x, self.constant(order)], shape, "TransposeOptions")
+
+    def slice(self, x: int, begin: Sequence[int], size: Sequence[int], dtype: str = "i4") -> int:
+        shape = [n - b if s == -1 else s for n, b, s in zip(self.shape(x), begin, size, strict=True)]
+        inputs = [x, self.constant(begin, dtype), self.constant(size, dtype)]
+        return self.moved("SLICE", inputs, shape, "SliceOptions")
+
+    def strided_slice(
+        self,
+        x: int,
+        begin: Sequence[int],
+        end: Sequence[int],
+        strides: Sequence[int],
+        begin_mask: int = 0,
+        end_mask: int = 0,
+        shrink_mask: int = 0,
+    ) -> int:
+        places = []
+        for i, n in enumerate(self.shape(x)):
+            if shrink_mask >> i & 1:
+                places.append(range(begin[i] % n, begin[i] % n + 1))
+                continue
+            first = None if begin_mask >> i & 1 else begin[i]
+            last = None if end_mask >> i & 1 else end[i]
+            places.append(range(n)[first : last : strides[i]])
+        shape = [len(r) for i, r in enumerate(places) if not shrink_mask >> i & 1]
+        return self.moved(
+            "STRIDED_SLICE",
+            [x, self.constant(begin), self.constant(end), self.constant(strides)],
+            shape,
+            "StridedSliceOptions",
+            beginMask=begin_mask,
+            endMask=end_mask,
+            shrinkAxisMask=shrink_mask,
+        )
+
+    def blocks(self, name: str, x: int, size: int) -> int:
+        n, h, w, c = self.shape(x)
+        if name == "SPACE_TO_DEPTH":
+            return self.moved(name, [x], (n, h // size, w // size, c * size * size), "SpaceToDepthOptions", blockSize=size)
+        return self.moved(name, [x], (n, h * size, w * size, c // size // size), "DepthToSpaceOptions", blockSize=size)
+
+    def batches(self, name: str, x: int, block: Sequence[int], margins: Sequence[Sequence[int]]) -> int:
+        n, *space, c = self.shape(x)
+        if name == "SPACE_TO_BATCH_ND":
+            n *= int(np.prod(block))
+            space = [(k + sum(m)) // b for k, b, m in zip(space, block, margins, strict=True)]
+            options = "SpaceToBatchNDOptions"
+        else:
+            n //= int(np.prod(block))
+            space = [k * b - sum(m) for k, b, m in zip(space, block, margins, strict=True)]
+            options = "BatchToSpaceNDOptions"
+        return self.moved(name, [x, self.constant(block), self.constant(margins)], (n, *space, c), options)
+
+    def mirror_pad(self, x: int, paddings: Sequence[Sequence[int]], mode: int, dtype: str = "i4") -> int:
+        shape = [n + sum(p) for n, p in zip(self.shape(x), paddings, strict=True)]
+        return self.moved("MIRROR_PAD", [x, self.constant(paddings, dtype)], shape, "MirrorPadOptions", mode=mode)
+
+    def resize(self, kind: str, x: int, size: Sequence[int], align: bool = False, half: bool = False) -> int:
+        n, _, _, c = self.shape(x)
+        options = {"NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions", "BILINEAR": "ResizeBilinearOptions"}[kind]
+        inputs = [x, self.constant(size)]
+        return self.moved(f"RESIZE_{kind}", inputs, (n, *size, c), options, alignCorners=align, halfPixelCenters=half)
+
+    def gather(self, x: int, indices: int, axis: int = 0, batch: int = 0) -> int:
+        shape, places = self.shape(x), self.shape(indices)
+        axis %= len(shape)
+        out = (*shape[:axis], *places[batch:], *shape[axis + 1 :])
+        return self.moved("GATHER", [x, indices], out, "GatherOptions", axis=axis, batchDims=batch)
+
     def build(self) -> graph.Graph:
         made = [i for op in self.ops for i in op.outputs]
         return graph.load(tflite(self.tensors, self.ops, self.inputs, made))
@@ -317,6 +446,8 @@ def vectors(g: graph.Graph, n: int = 6, seed: int = 1) -> np.ndarray:
             values = rng.normal(0, 3, (n, t.elements)).astype(np.float32)
             values[:, ::7] = np.round(values[:, ::7] * 2) / 2
             values[:, ::11] *= 1e4
+        elif t.dtype == np.bool_:
+            values = rng.integers(0, 2, (n, t.elements)).astype(t.dtype)
         else:
             info = np.iinfo(t.dtype)
             values = rng.integers(info.min, info.max + 1, (n, t.elements)).astype(t.dtype)

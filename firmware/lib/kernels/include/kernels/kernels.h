@@ -10,6 +10,7 @@
 #include "kernels/copy.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
+#include "kernels/lstm.h"
 #include "kernels/matmul.h"
 #include "kernels/mean.h"
 #include "kernels/pad.h"
