@@ -15,7 +15,7 @@ import numpy as np
 
 from convert import compilers, emit
 from convert.compiled import cycles as timing
-from convert.compiled import host
+from convert.compiled import host, poison
 from convert.compiled.layer import Array
 from convert.compiled.model import CompiledModel
 from convert.emulate import cortex_m
@@ -62,6 +62,7 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Pat
     if lacking := compilers.missing("armv7e-m"):
         raise ToolError(lacking)
     files = {**compiled.render(), "device_main.c": emit.render("compiled/device_main.c.j2", {})}
+    files["poison.h"] = poison.render(compiled)
     emit.write_tree(folder / "src", files)
     options = flags(compiled.optimize)
     objects = kernels(compiled)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from convert import emit
 from convert.cache import Cache, digest, digest_files
+from convert.compiled import poison
 from convert.compiled.layer import Array
 from convert.compiled.model import CompiledModel
 from convert.errors import ToolError
@@ -48,11 +49,13 @@ def kernels(tool: str, flags: list[str], sources: list[Path]) -> list[Path]:
 
     def build(folder: Path) -> None:
         for source in sources:
-            call([tool, *flags, "-c", str(source), "-o", str(folder / f"{source.name}.o")], f"compiling {source.name}")
+            # The folder's name, too: a kernel's variants may share its file's name.
+            target = folder / f"{source.parent.name}_{source.name}.o"
+            call([tool, *flags, "-c", str(source), "-o", str(target)], f"compiling {source.name}")
 
     version = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout
     key = digest(digest_files([*sources, *others]), tool, version, flags)
-    folder, _ = Cache().get("kernels", key, build)
+    folder, _ = Cache().get("kernel-objects", key, build)
     return sorted(folder.glob("*.o"))
 
 
@@ -62,7 +65,8 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False, saniti
     `sanitize` adds the address and undefined-behaviour sanitizers. Raises ToolError if the compiler is missing or
     fails.
     """
-    emit.write_tree(folder / "src", {**compiled.render(), "host_main.c": emit.render("compiled/host_main.c.j2", {})})
+    own_files = {"host_main.c": emit.render("compiled/host_main.c.j2", {}), "poison.h": poison.render(compiled)}
+    emit.write_tree(folder / "src", {**compiled.render(), **own_files})
     flags = ["-std=c99", "-O2", *WARNINGS, *(SANITIZERS if sanitize else ()), "-I", str(KERNELS / "include")]
     objects = kernels(compiler(), flags, sorted((KERNELS / "src").glob("*.c")))
     program = folder / "model"
