@@ -400,7 +400,9 @@ class Sweep:
     def blocks(self, name: str, x: int, size: int) -> int:
         n, h, w, c = self.shape(x)
         if name == "SPACE_TO_DEPTH":
-            return self.moved(name, [x], (n, h // size, w // size, c * size * size), "SpaceToDepthOptions", blockSize=size)
+            return self.moved(
+                name, [x], (n, h // size, w // size, c * size * size), "SpaceToDepthOptions", blockSize=size
+            )
         return self.moved(name, [x], (n, h * size, w * size, c // size // size), "DepthToSpaceOptions", blockSize=size)
 
     def batches(self, name: str, x: int, block: Sequence[int], margins: Sequence[Sequence[int]]) -> int:
