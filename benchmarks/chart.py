@@ -25,7 +25,7 @@ def draw(results: Sequence[Result], path: Path) -> bool:
         ("Arena", "KB", lambda r: r.best.arena, lambda r: r.tflm.arena if r.tflm else None),
         ("Runtime code", "KB", lambda r: r.best.code, lambda r: r.tflm.code if r.tflm else None),
     )
-    style = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK}
+    style: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK}
     with plt.rc_context(style):
         height = 1.5 + 0.62 * len(shown)
         figure, axes = plt.subplots(1, len(figures), figsize=(12, height), sharey=True, layout="constrained")
@@ -55,16 +55,16 @@ def _bars(
         if mine is None or not other:
             continue
         label = row == 0
+        share = mine / other
         axis.barh(row, 1.0, 0.62, color=_THEIRS, label="TFLite Micro + CMSIS-NN" if label else None)
-        axis.barh(row, mine / other, 0.62, color=_OURS, label="compiled runtime" if label else None)
-        axis.text(0.98, row, _scaled(other, unit), va="center", ha="right", color="#55524a", fontsize=9)
-        inside = mine / other > 0.28
+        axis.barh(row, share, 0.62, color=_OURS, label="compiled runtime" if label else None)
+        # Beside the longer bar; its own is the figure that is compared with.
+        axis.text(max(1.0, share) + 0.02, row, _scaled(other, unit), va="center", color="#55524a", fontsize=9)
+        inside = share > 0.5
         axis.text(
-            mine / other + (-0.02 if inside else 0.02),
+            share + (-0.02 if inside else 0.02),
             row,
-            f"{_scaled(mine, unit)}  ({mine / other:.2f}x)"
-            if not inside
-            else f"{_scaled(mine, unit)} ({mine / other:.2f}x)",
+            f"{_scaled(mine, unit)}  ({share:.2f}x)",
             va="center",
             ha="right" if inside else "left",
             color="white" if inside else _INK,
@@ -72,7 +72,8 @@ def _bars(
             fontweight="bold",
         )
     axis.set_title(title, loc="left", fontweight="bold")
-    axis.set_xlim(0, 1.0)
+    longest = max((ours(r) or 0) / (theirs(r) or 1) for r in results)
+    axis.set_xlim(0, max(1.0, longest) + 0.24)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25 %", "50 %", "75 %", "100 %"])
     axis.tick_params(length=0, colors=_INK)
     axis.grid(axis="x", color=_GRID, zorder=0)

@@ -12,7 +12,7 @@ from benchmarks.peers import Published, Tflm, conditions
 
 @dataclass(frozen=True)
 class Result:
-    """One model: configurations in the order of measure.CONFIGURATIONS; `refused` where the runtime does not take it."""
+    """One model, in the configurations of measure.CONFIGURATIONS; `refused` where the runtime does not take it."""
 
     name: str
     sha256: str
@@ -87,7 +87,7 @@ SUMMARY_COLUMNS = (
 
 def summary_rows(result: Result) -> list[tuple[str, ...]]:
     """A line for each configuration and each peer, in SUMMARY_COLUMNS."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             result.name,
             m.configuration.name,
