@@ -1,0 +1,299 @@
+"""Depthwise convolutions on the Cortex-M4: a channel at a time, copied into a plane of int16 with a border.
+
+What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3.S.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from convert.compiled import fixed_point, overlap
+from convert.compiled.cortex_m4 import stage as stages
+from convert.compiled.layer import Array, Constant, Layer, Value
+
+PITCHES = (32, 64, 128)  # bytes from a row of the plane to the next
+BANDS = (8, 4)  # output rows that are worked off at a time, besides all of them
+SCALED_SHIFT = 10
+_SUM_LIMIT = 1 << 31
+_HALF = 1 << 15
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A channel's constants with the shift of the code: floor((bias + sum * 2^e) * multiplier / 2^32) + rounding."""
+
+    exponent: int
+    bias: int
+    multiplier: int
+    rounding: int
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel's weights, (taps,), and output stage; sums with bias are in low..high for any input."""
+
+    weights: Array
+    bias: int
+    multiplier: int
+    shift: int  # to the right
+    low: int
+    high: int
+
+    def fits(self, exponent: int) -> bool:
+        """Weights times 2^exponent are halfwords, and every sum times 2^exponent is below 2^31 in absolute value."""
+        w = self.weights.astype(np.int64) << exponent
+        within = max(-self.low, self.high) << exponent < _SUM_LIMIT
+        return bool(within and w.min(initial=0) >= -_HALF and w.max(initial=0) < _HALF)
+
+    def output(self, total: int) -> int:
+        """The int8 output of a sum with bias at zero point -128, which clamps all negative ones."""
+        value = fixed_point.multiply(total, self.multiplier, -self.shift) - 128
+        return min(max(value, -128), 127)
+
+    def least(self, value: int) -> int:
+        """The smallest sum from low on whose output is at least `value`; high + 1 if none is. Outputs never fall."""
+        low, high = self.low, self.high + 1
+        while low < high:
+            middle = (low + high) // 2
+            if self.output(middle) >= value:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+
+def regular(channel: Channel) -> Scaled | None:
+    """The constants that are exact by the kernel's proof; None where the shift or the sums do not allow it."""
+    if channel.multiplier == 0:
+        return Scaled(0, 0, 0, -128 << SCALED_SHIFT)
+    e = SCALED_SHIFT + 1 - channel.shift
+    if e < 2 or not channel.fits(e):
+        return None
+    rounding = (1 << (e - 2)) + (1 << (SCALED_SHIFT - 1)) - (128 << SCALED_SHIFT)
+    return Scaled(e, channel.bias << e, channel.multiplier, rounding)
+
+
+def fitted(channel: Channel) -> Scaled | None:
+    """Constants that give the channel's output for every sum that can occur, or None if none are found.
+
+    For channels whose shift is too far from the others': mostly dead ones, with large shifts. Both sides never fall as
+    the sum grows, so that they are equal if they take each step of the output at the same sum.
+    """
+    rounding = (1 << (SCALED_SHIFT - 1)) - (128 << SCALED_SHIFT)
+    first, last = channel.output(channel.low), channel.output(channel.high)
+    steps = {value: channel.least(value) for value in range(first + 1, last + 1)}
+    for e in range(2, 14):
+        up = SCALED_SHIFT + 1 - channel.shift - e
+        multiplier = channel.multiplier << up if up > 0 else (channel.multiplier + (1 << -up >> 1)) >> -up
+        if not channel.fits(e) or not 0 < multiplier < _SUM_LIMIT:
+            continue
+        # The step to `value` comes where bias + (sum << e) reaches at[value].
+        at = {v: -((((v << SCALED_SHIFT) - rounding) << 32) // -multiplier) for v in range(first, last + 2)}
+        lowest = [at[v] - (t << e) for v, t in steps.items()]
+        highest = [at[v] - ((t - 1) << e) - 1 for v, t in steps.items()]
+        if first > -128:
+            lowest.append(at[first] - (channel.low << e))
+        if last < 127:
+            highest.append(at[last + 1] - (channel.high << e) - 1)
+        offset = max(lowest, default=0)
+        if offset <= min(highest, default=offset) and abs(offset) < 1 << e + 8:
+            bias = (channel.bias << e) + offset
+            if max(-(channel.low << e) - offset, (channel.high << e) + offset) < _SUM_LIMIT:
+                return Scaled(e, bias, multiplier, rounding)
+    return None
+
+
+def channels_of(weights: Array, zero_point: int, stage: stages.Stage) -> list[Channel]:
+    """The channels of (channels, taps) weights, the input's zero point folded into the bias."""
+    folded = fold(weights, zero_point, stage)
+    low, high = stages.accumulator_bounds(folded, weights)
+    words = stages.words(folded) if stages.applicable(folded, weights) else None
+    if words is None:
+        return []
+    return [
+        Channel(w, int(bias2) // 2, int(m), int(s), int(a), int(b))
+        for w, (bias2, m, _, s), a, b in zip(weights, words.tolist(), low, high, strict=True)
+    ]
+
+
+def fold(weights: Array, zero_point: int, stage: stages.Stage) -> dict[str, Value]:
+    """The stage with a bias for raw inputs; the sum goes to int64, so that the stage's conditions see it."""
+    bias = stages.array(stage, "bias").astype(np.int64) - zero_point * weights.astype(np.int64).sum(axis=1)
+    return {**stage, "bias": Constant("bias", bias, "[output channel], input zero point folded in")}
+
+
+def pairs_of(weights: Array, stride: int) -> Array:
+    """The kernels' weight words: scaled weights (channels, 3, 3) to uint32 (channels, 6 or 5)."""
+    w = weights.astype(np.int64)
+    if stride == 1:
+        first, second = w[:, :, :2].reshape(len(w), 6), w[:, :, 1:].reshape(len(w), 6)
+        halves = np.stack([first[:, 0::2], first[:, 1::2], second[:, 0::2], second[:, 1::2]], axis=2).reshape(-1, 12)
+    else:
+        right = np.stack([w[:, 0, 2], w[:, 1, 2], w[:, 2, 2], np.zeros_like(w[:, 0, 2])], axis=1)
+        halves = np.concatenate([w[:, :, :2].reshape(len(w), 6), right], axis=1)
+    return (halves[:, 0::2] & 0xFFFF) | (halves[:, 1::2] & 0xFFFF) << 16
+
+
+def stream(weights: Array, zero_point: int, stage: stages.Stage, stride: int) -> tuple[str, Array] | None:
+    """The variant and the kernels' stream, int32 (words,); `weights` is (channels, 9). None if not exact."""
+    channels = channels_of(weights, zero_point, stage)
+    scaled = [regular(c) or fitted(c) for c in channels] if stages.variant(stage) == "relu" else [None]
+    good = [s for s in scaled if s is not None]
+    if channels and len(good) == len(channels):
+        exponent = np.array([s.exponent for s in good])
+        grown = weights.astype(np.int64) << exponent[:, None]
+        grown[[s.multiplier == 0 for s in good]] = 0
+        variant, last = "relu", np.array([[s.bias, s.multiplier, s.rounding] for s in good], np.int64)
+    elif channels and all(c.shift > 0 and c.fits(1) for c in channels):
+        grown = 2 * weights.astype(np.int64)
+        variant, last = "linear", stages.words(fold(weights, zero_point, stage)).astype(np.int64)
+    else:
+        return None
+    words = np.concatenate([pairs_of(grown.reshape(-1, 3, 3), stride), last], axis=1) & 0xFFFFFFFF
+    return variant, words.astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def window_is_3x3(window: Mapping[str, Value]) -> bool:
+    """3x3 taps side by side, stride 1 or 2 in both directions, and at most one row or column of padding before."""
+    names = ("height", "width", "dilation_height", "dilation_width", "pad_top", "pad_left")
+    height, width, down, right, top, left = (stages.number(window, name) for name in names)
+    strides = stages.number(window, "stride_height"), stages.number(window, "stride_width")
+    square = (height, width, down, right) == (3, 3, 1, 1)
+    return square and strides in ((1, 1), (2, 2)) and max(top, left) <= 1
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane's geometry: pairs of outputs in a row, one more if odd, words of a row that are read."""
+
+    stride: int
+    pairs: int
+    odd: int
+
+    @property
+    def words(self) -> int:
+        """Words of a row that are read."""
+        return self.stride * self.pairs + self.odd + 1
+
+    @property
+    def pitch(self) -> int | None:
+        """The smallest pitch that rows fit in, whose ends overlap the next row's unused start."""
+        return next((pitch for pitch in PITCHES if 4 * self.words <= pitch), None)
+
+    def scratch_bytes(self, band: int) -> int:
+        """Bytes for bands of `band` output rows, wherever the scratch memory starts."""
+        pitch = self.pitch or 0
+        return pitch - 4 + ((band - 1) * self.stride + 2) * pitch + 4 * self.words
+
+
+def plane(window: Mapping[str, Value]) -> Plane:
+    """The plane for a 3x3 window."""
+    width = stages.number(window, "output_width")
+    return Plane(stages.number(window, "stride_width"), width // 2, width % 2)
+
+
+def distance(window: Mapping[str, Value], channels: int, band: int) -> int:
+    """How far the output may reach into the input, by whole pixels: only rows that the next band reads matter."""
+    names = ("batches", "input_height", "input_width", "output_height", "output_width", "stride_height", "pad_top")
+    batches, height, width, out_height, out_width, stride, pad = (stages.number(window, name) for name in names)
+    first = np.arange(0, out_height, band)
+    batch = np.arange(batches)[:, None]
+    read = batch * height * width + np.maximum(first * stride - pad, 0) * width
+    written = (batch * out_height + np.minimum(first + band, out_height)) * out_width
+    return channels * overlap.distance(read, written, batches * height * width)
+
+
+def candidates(layer: Layer) -> Sequence[Layer]:
+    """A kernels_depthwise_s8 layer with windows of 3x3, the whole image or a band of rows at a time."""
+    p = layer.params
+    window, stage = stages.nested(p, "window"), stages.nested(p, "stage")
+    channels = stages.number(p, "input_channels")
+    if stages.number(p, "multiplier") != 1 or not window_is_3x3(window):
+        return []
+    geometry = plane(window)
+    weights = stages.array(p, "weights").reshape(-1, channels).T
+    made = stream(weights, stages.number(p, "input_zero_point"), stage, geometry.stride)
+    if geometry.pitch is None or made is None:
+        return []
+    variant, words = made
+    laid = Constant("weights", words, "stream: weights of a channel as pairs of halfwords, then its stage")
+    height = stages.number(window, "output_height")
+    found = []
+    for band in (height, *(b for b in BANDS if b < height)):
+        params: dict[str, Value] = {
+            **{name: window[name] for name in ("batches", "input_height", "input_width")},
+            "channels": channels,
+            **{name: window[name] for name in ("output_height", "output_width", "pad_top", "pad_left")},
+            "band": band,
+            "input_zero_point": p["input_zero_point"],
+            **{name: stage[name] for name in ("minimum", "maximum")},
+            "weights": laid,
+        }
+        other = replace(
+            layer,
+            kernel=f"kernels_m4_depthwise_3x3_s{geometry.stride}_p{geometry.pitch}_{variant}_s8",
+            params=params,
+            params_type="kernels_m4_depthwise_3x3_params",
+            constants=(laid,),
+            scratch_bytes=geometry.scratch_bytes(band),
+            overlaps=(),
+        )
+        found.append(overlap.overlapping(other, distance(window, channels, band), step=channels))
+    return found
+
+
+def features(layer: Layer) -> dict[str, float]:
+    """How often each part of the kernel runs: bands, channels, copied rows and their pieces, blocks of outputs."""
+    p = layer.params
+    names = (
+        "batches",
+        "input_height",
+        "input_width",
+        "channels",
+        "output_height",
+        "output_width",
+        "pad_top",
+        "pad_left",
+    )
+    batches, height, width, channels, out_height, out_width, top, left = (stages.number(p, name) for name in names)
+    band, stride = stages.number(p, "band"), 2 if "_s2_" in str(layer.kernel) else 1
+    copied = pairs = odd = 0
+    for y in range(0, out_height, band):
+        count = min(band, out_height - y)
+        at = y * stride - top
+        copied += min(at + (count - 1) * stride + 3, height) - max(at, 0)
+        pairs += count // 2
+        odd += count % 2
+    bands = -(-out_height // band)
+    each = batches * channels
+    rest = width - left
+    return {
+        "calls": 1,
+        "bands": batches * bands,
+        "planes": each * bands,
+        "filled_rows": batches * (band * stride + 2),
+        "rows": each * copied,
+        "leads": each * copied * left,
+        "grouped_rows": each * copied * (rest >= 8),
+        "groups": each * copied * (rest // 8),
+        "fours": each * copied * (rest // 4 % 2),
+        "twos": each * copied * (rest // 2 % 2),
+        "ones": each * copied * (rest % 2),
+        "pairs": each * pairs,
+        "odd_rows": each * odd,
+        "blocks_2x2": each * pairs * (out_width // 2),
+        "blocks_1x2": each * pairs * (out_width % 2),
+        "blocks_2x1": each * odd * (out_width // 2),
+        "blocks_1x1": each * odd * (out_width % 2),
+        "clamped": each * out_height * out_width * stages.narrow(p),
+    }
+
+
+CANDIDATES = {"kernels_depthwise_s8": candidates}
+FEATURES = {
+    f"kernels_m4_depthwise_3x3_s{stride}_p{pitch}_{variant}_s8": features
+    for stride in (1, 2)
+    for pitch in PITCHES
+    for variant in ("relu", "linear")
+}

@@ -1,0 +1,82 @@
+/* int8 depthwise convolution with 3x3 windows for Cortex-M processors with the DSP extension. */
+#ifndef KERNELS_CORTEX_M4_DEPTHWISE_3X3_H
+#define KERNELS_CORTEX_M4_DEPTHWISE_3X3_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One output channel an input channel; windows of 3x3, no dilation, the same stride (1 or 2) in both directions. */
+typedef struct {
+  int32_t batches;
+  int32_t input_height;
+  int32_t input_width;
+  int32_t channels;
+  int32_t output_height;
+  int32_t output_width;
+  int32_t pad_top;  /* 0 or 1 */
+  int32_t pad_left; /* 0 or 1 */
+  int32_t band;     /* output rows that are worked off at a time, all channels of them; even, or output_height */
+  int32_t input_zero_point;
+  int32_t minimum; /* of the fused activation, within -128..127 */
+  int32_t maximum;
+  /* For every channel: its scaled weights as halfwords, the first in the low half, w(row)(column):
+   *   stride 1: (w00, w01), (w01, w02), (w10, w11), (w11, w12), (w20, w21), (w21, w22)
+   *   stride 2: (w00, w01), (w10, w11), (w20, w21), (w02, w12), (w22, 0)
+   * then the scaled bias with the zero point folded in, multiplier, rounding, and for variant linear the shift. How
+   * they are made and what bounds hold stands in convert/compiled/cortex_m4/depthwise.py. */
+  const int32_t *weights;
+} kernels_m4_depthwise_3x3_params;
+
+/* kernels_m4_depthwise_3x3_s<stride>_p<pitch>_<variant>_s8: input and output NHWC, any alignment. relu: for an output
+ * with zero point -128. With r = (band - 1) * stride + 3 rows of the input in a plane, w = output_width / 2 * stride
+ * and odd = output_width % 2, 4 * (w + odd + 1) <= pitch, and scratch, word-aligned, has pitch - 4 + (r - 1) * pitch +
+ * 4 * (w + odd + 1) bytes. The rows of a band are copied channel by channel, each before an output of that channel is
+ * stored: as long as an output lies on input of its own channel, only the rows that the next band reads again must not
+ * be overwritten. */
+#define KERNELS_M4_DEPTHWISE_3X3(name)                                                                          \
+  void kernels_m4_depthwise_3x3_##name##_s8(const kernels_m4_depthwise_3x3_params *params, const int8_t *input, \
+                                            int8_t *scratch, int8_t *output)
+KERNELS_M4_DEPTHWISE_3X3(s1_p32_relu);
+KERNELS_M4_DEPTHWISE_3X3(s1_p64_relu);
+KERNELS_M4_DEPTHWISE_3X3(s1_p128_relu);
+KERNELS_M4_DEPTHWISE_3X3(s2_p32_relu);
+KERNELS_M4_DEPTHWISE_3X3(s2_p64_relu);
+KERNELS_M4_DEPTHWISE_3X3(s2_p128_relu);
+KERNELS_M4_DEPTHWISE_3X3(s1_p32_linear);
+KERNELS_M4_DEPTHWISE_3X3(s1_p64_linear);
+KERNELS_M4_DEPTHWISE_3X3(s1_p128_linear);
+KERNELS_M4_DEPTHWISE_3X3(s2_p32_linear);
+KERNELS_M4_DEPTHWISE_3X3(s2_p64_linear);
+KERNELS_M4_DEPTHWISE_3X3(s2_p128_linear);
+
+/* What the assembly works off: a band of one image. Steps in bytes. */
+typedef struct {
+  int32_t pixel;       /* from an output to its right neighbour, and from an input */
+  int32_t row;         /* from an output to the one below it */
+  int32_t plane_step;  /* from the end of a pair of output rows to the next pair, in the plane */
+  int32_t output_step; /* likewise in the output */
+  int8_t *output;      /* channel 0 */
+  const int8_t *input; /* channel 0, the first element to copy */
+  int32_t channels;
+  const int32_t *stream;
+  int16_t *plane; /* the first output's window; a block of outputs later the pitch divides the address */
+  int32_t pairs;  /* of output rows */
+  int32_t odd_row;
+  int32_t odd_column;
+  int32_t unused;
+  int16_t *target; /* where the first element is copied to */
+  int32_t rows;    /* to copy, at least 1 */
+  int32_t lead;    /* 1: a row's first element goes to the upper half of its word */
+  int32_t groups;  /* of 8 elements after that */
+  int32_t tail;    /* elements after these, 0 to 7 */
+  int32_t skip;    /* from the end of a copied row to the next; a word that is begun counts whole */
+} kernels_m4_depthwise_job;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
