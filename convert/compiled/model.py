@@ -156,6 +156,9 @@ class CompiledModel:
         if layer.kernel is None:
             return None
         scratch = self.plan.scratch[place]
+        if layer.grouped:
+            inputs, outputs = (", ".join(map(self._argument, t)) for t in (layer.inputs, layer.outputs))
+            return f"(const void *const[]){{{inputs}}}, (void *const[]){{{outputs}}}"
         arguments = [self._argument(i) for i in layer.inputs]
         arguments += [] if scratch is None else [f"at(arena, {scratch})"]
         arguments += [self._argument(i) for i in layer.outputs]

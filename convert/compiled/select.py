@@ -1,11 +1,58 @@
-"""Which kernel runs a layer, where several can."""
+"""Which kernel runs a layer, where several can: the fastest that the arena has room for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from convert.compiled.layer import Layer
+from convert.compiled import memory, placement
+from convert.compiled.layer import Layer, Overlap
 from convert.graph import Graph
 
+# What speed may cost: the arena may become this much larger than with the leanest kernels.
+ARENA_SLACK = 0.2
 
-def fastest(graph: Graph, layers: Sequence[Layer], candidates: Callable[[Layer], list[Layer]]) -> tuple[Layer, ...]:
-    """For every layer the candidate with the least estimated cycles."""
-    return tuple(candidates(layer)[-1] for layer in layers)
+
+def fastest(graph: Graph, options: Sequence[Sequence[Layer]], cycles: Callable[[Layer], float]) -> tuple[Layer, ...]:
+    """For every layer the option with the fewest cycles, under a limit on the memory that it needs while it runs.
+
+    The limit is the largest need of any layer, each with its leanest option, and ARENA_SLACK more: a kernel that takes
+    scratch memory where there is plenty is free, and one that would make the arena much larger is not taken.
+    """
+    needs = _needs(graph, options)
+    limit = (1 + ARENA_SLACK) * max(min(need) for need in needs)
+    return tuple(_best(given, need, limit, cycles) for given, need in zip(options, needs, strict=True))
+
+
+def _best(given: Sequence[Layer], need: Sequence[int], limit: float, cycles: Callable[[Layer], float]) -> Layer:
+    if len(given) == 1:
+        return given[0]
+    return min((layer for layer, size in zip(given, need, strict=True) if size <= limit), key=cycles)
+
+
+def _needs(graph: Graph, options: Sequence[Sequence[Layer]]) -> list[list[int]]:
+    """Bytes that are needed while each layer runs with each of its options.
+
+    Outputs lie over inputs as far as the kernel allows, and nothing is lost in gaps: a bound from below.
+    """
+    layers = [given[0] for given in options]
+    owner = memory.roots(layers)
+    buffers = memory.lifetimes(graph, layers, owner)
+    needs = []
+    for place, given in enumerate(options):
+        live = {i: b for i, b in buffers.items() if b.persistent or b.first <= place <= b.last}
+        kept = sum(placement.align(b.size) for b in live.values())
+        needs.append([_need(live, place, kept, layer, memory.usable_overlaps(layer, owner)) for layer in given])
+    return needs
+
+
+def _need(
+    live: Mapping[int, placement.Buffer],
+    place: int,
+    kept: int,
+    layer: Layer,
+    overlaps: Mapping[tuple[int, int], Overlap],
+) -> int:
+    reaches = [
+        (o.output, placement.align(live[o.input].size), placement.align(live[o.output].size), o.distance)
+        for o in overlaps.values()
+        if o.input in live and live[o.input].last == place and not live[o.input].persistent
+    ]
+    return placement.least_extent(kept, reaches) + placement.align(layer.scratch_bytes)

@@ -8,12 +8,14 @@ linear in. `costs` turns them into instructions and estimated cycles.
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
+from convert.compiled.cortex_m4 import costs, dense, matmul
+from convert.compiled.cortex_m4.settle import settled
 from convert.compiled.layer import Layer
 
-_FAMILIES: tuple[ModuleType, ...] = ()
+_FAMILIES: tuple[ModuleType, ...] = (matmul, dense)
 
 CANDIDATES: dict[str, list[Callable[[Layer], Sequence[Layer]]]] = {}
-FEATURES: dict[str, Callable[[Layer], dict[str, float]]] = {}
+FEATURES: dict[str, Callable[[Layer], costs.Features]] = dict(costs.PORTABLE)
 for _family in _FAMILIES:
     FEATURES.update(_family.FEATURES)
     for _kernel, _make in _family.CANDIDATES.items():
@@ -23,4 +25,11 @@ for _family in _FAMILIES:
 def candidates(layer: Layer) -> list[Layer]:
     """The layer itself, which is portable, and what this processor can run instead of it."""
     makers = CANDIDATES.get(layer.kernel or "", [])
-    return [layer, *(other for make in makers for other in make(layer))]
+    known = settled(layer) if makers else layer
+    return [layer, *(other for make in makers for other in make(known))]
+
+
+def cycles(layer: Layer) -> float:
+    """Estimated cycles of a layer that has alternatives, or is one; see costs."""
+    assert layer.kernel is not None
+    return costs.estimate(layer.kernel, FEATURES[layer.kernel](layer)).cycles

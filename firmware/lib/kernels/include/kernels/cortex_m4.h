@@ -3,6 +3,8 @@
 #ifndef KERNELS_CORTEX_M4_H
 #define KERNELS_CORTEX_M4_H
 
+#include "kernels/cortex_m4/add.h"
 #include "kernels/cortex_m4/dense.h"
+#include "kernels/cortex_m4/matmul.h"
 
 #endif

@@ -1,0 +1,165 @@
+"""Measure every kernel that the Cortex-M4 can choose among, and fit convert/compiled/cortex_m4/costs.json to it.
+
+    python benchmarks/fit_costs.py [--check]
+
+Layers of many shapes run in Unicorn, each with every kernel that takes it. The counts are fitted by non-negative least
+squares to the kernels' features, errors taken relative to the count. Run it when a kernel or its features changed.
+With --check nothing is written: it prints how far the model is from the counts of other shapes.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Column, Table
+from scipy.optimize import nnls
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "convert"), str(ROOT / "tests" / "convert" / "compiled")]
+
+from tflite_builder import SAME, VALID, Sweep, vectors  # noqa: E402
+
+from convert.compiled import CompiledModel, cortex_m4, device, lowering, memory  # noqa: E402
+from convert.compiled.cortex_m4 import costs  # noqa: E402
+from convert.compiled.layer import Layer  # noqa: E402
+
+UNITS = ("instructions", "cycles")
+Build = Callable[[Sweep], object]
+
+
+def _relu(zero_point: int) -> dict[str, object]:
+    return {"activation": "relu", "zero_point": zero_point}
+
+
+def _conv(image: tuple[int, ...], channels: int, size: tuple[int, int], stride: tuple[int, int], padding: int) -> Build:
+    styles = [_relu(-128), {}, {"activation": "relu6"}]
+    style = styles[sum(image) % 3]
+    return lambda s: s.conv(s.input(image), channels, size, stride, padding=padding, **style)
+
+
+def _depthwise(image: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], padding: int) -> Build:
+    style = [_relu(-128), {}][sum(image) % 2]
+    return lambda s: s.depthwise(s.input(image), 1, size, stride, padding=padding, **style)
+
+
+def shapes(rng: np.random.Generator) -> list[Build]:
+    """Layers as networks for microcontrollers have them, of sizes drawn at random."""
+
+    def between(low: int, high: int) -> int:
+        return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
+
+    def image(side: int, channels: int) -> tuple[int, int, int, int]:
+        return 1, between(2, side), between(2, side), channels
+
+    made: list[Build] = []
+    for _ in range(14):
+        made.append(_conv(image(14, 4 * between(1, 40)), 2 * between(2, 64), (1, 1), (1, 1), SAME))
+    for _ in range(6):
+        made.append(_conv(image(14, between(3, 70)), between(3, 65), (1, 1), (1, 1), SAME))
+    for _ in range(14):
+        size = [(3, 3), (3, 3), (5, 5), (1, 3), (7, 1), (10, 4), (2, 2)][between(1, 7) - 1]
+        stride = [(1, 1), (2, 2), (1, 1)][between(1, 3) - 1]
+        made.append(_conv((1, between(10, 20), between(7, 20), between(1, 24)), 2 * between(2, 16), size, stride, SAME))
+    for _ in range(22):
+        size, stride = [((3, 3), (1, 1)), ((3, 3), (2, 2)), ((3, 3), (1, 1)), ((5, 5), (1, 1)), ((1, 5), (1, 1))][
+            between(1, 5) - 1
+        ]
+        made.append(_depthwise(image(26, 4 * between(1, 16)), size, stride, SAME))
+    for _ in range(4):
+        made.append(_depthwise((1, between(5, 20), between(5, 20), between(3, 31)), (3, 3), (1, 1), VALID))
+    for _ in range(12):
+        depth, channels = 4 * between(2, 160), between(4, 200)
+        made.append(lambda s, d=depth, c=channels: s.dense(s.input((1, d)), c, "relu", zero_point=-128))
+    for _ in range(6):
+        depth, channels, rows = between(5, 300), between(3, 50), between(1, 5)
+        made.append(lambda s, d=depth, c=channels, r=rows: s.dense(s.input((r, d)), c))
+    for kind in ("AVERAGE", "MAX"):
+        for size in ((2, 2), (3, 3), (5, 5)):
+            for channels in (4 * between(1, 16), between(3, 40)):
+                where = (1, between(6, 20), between(6, 20), channels)
+                made.append(lambda s, w=where, k=kind, n=size: s.pool(s.input(w), k, n, n))
+    for _ in range(5):
+        where = image(16, between(3, 64))
+        made.append(lambda s, w=where: s.add(s.input(w), s.input(w, scale=0.03, zero_point=-9), 0.1))
+    return made
+
+
+@dataclass(frozen=True)
+class Row:
+    """A kernel's features and counts for one layer."""
+
+    kernel: str
+    features: costs.Features
+    instructions: int
+    cycles: int
+
+
+def measure(build: Build) -> Iterator[Row]:
+    """Run a layer with every kernel that takes it."""
+    s = Sweep(7)
+    build(s)
+    g = s.build()
+    (layer,) = lowering.lower(g)
+    options = cortex_m4.candidates(layer)
+    for option in options if len(options) > 1 else []:
+        chosen: tuple[Layer, ...] = (option,)
+        compiled = CompiledModel(g, chosen, memory.plan(g, chosen), "cortex_m4")
+        (count,) = device.profile(compiled, vectors(g)[2]).layers
+        assert option.kernel is not None
+        assert count is not None
+        features = cortex_m4.FEATURES[option.kernel](option)
+        yield Row(option.kernel, features, count.instructions, count.cycles)
+
+
+def fit(rows: list[Row], counts: list[int]) -> dict[str, float]:
+    """Coefficients of the features, none negative, that leave the least squares of relative errors."""
+    names = sorted({name for row in rows for name in row.features})
+    matrix = np.array([[row.features.get(name, 0.0) for name in names] for row in rows])
+    weights = 1 / np.array(counts, float)
+    found, _ = nnls(matrix * weights[:, None], np.ones(len(rows)))
+    return {name: float(f"{value:.5g}") for name, value in zip(names, found, strict=True)}
+
+
+def errors(rows: list[Row], known: dict[str, dict[str, float]], unit: str) -> npt.NDArray[np.float64]:
+    """Relative errors of the model."""
+    model = [sum(known[unit][name] * amount for name, amount in row.features.items()) for row in rows]
+    return np.array([m / getattr(row, unit) - 1 for m, row in zip(model, rows, strict=True)])
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Compare the stored model with counts of other shapes; write nothing.")
+def main(check: bool) -> None:
+    """Fit the cost model of the Cortex-M4's kernels to counts from the emulator."""
+    console = Console(width=110)
+    rows: list[Row] = []
+    for build in shapes(np.random.default_rng(2 if check else 1)):
+        rows.extend(measure(build))
+    kernels = sorted({row.kernel for row in rows})
+    table = Table(Column("kernel", no_wrap=True), "layers", "instructions: worst", "mean", "cycles: worst", "mean")
+    stored = json.loads(costs.FILE.read_text())["kernels"] if check else {}
+    for kernel in kernels:
+        own = [row for row in rows if row.kernel == kernel]
+        if not check:
+            stored[kernel] = {
+                unit: fit(own, [getattr(row, unit) for row in own]) for unit in ("instructions", "cycles")
+            }
+        cells = []
+        for unit in UNITS:
+            off = np.abs(errors(own, stored[kernel], unit))
+            cells += [f"{off.max():.1%}", f"{off.mean():.1%}"]
+        table.add_row(kernel, str(len(own)), *cells)
+    console.print(table)
+    if not check:
+        about = f"benchmarks/fit_costs.py, {date.today().isoformat()}, arm-none-eabi-gcc -O2, Unicorn's Cortex-M4"
+        costs.FILE.write_text(json.dumps({"measured": about, "kernels": stored}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What a kernel costs on a Cortex-M4: a linear model of its loops, fitted to counts from the emulator.
+
+The coefficients lie in costs.json; `python benchmarks/fit_costs.py` measures them anew. Cycles are an estimate, see
+convert.compiled.cycles.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from convert.compiled.layer import Layer
+
+FILE = Path(__file__).with_name("costs.json")
+Features = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Instructions executed and cycles estimated for one inference."""
+
+    instructions: float
+    cycles: float
+
+
+def _number(layer: Layer, *path: str) -> float:
+    value: object = layer.params
+    for name in path:
+        assert isinstance(value, Mapping)
+        value = value[name]
+    assert isinstance(value, int)
+    return float(value)
+
+
+def _matmul(layer: Layer) -> Features:
+    rows, depth, channels = (_number(layer, name) for name in ("rows", "depth", "channels"))
+    pairs, single = rows // 2, rows % 2
+    return {
+        "calls": 1,
+        "rows": rows,
+        "pair outputs": pairs * channels,
+        "single outputs": single * channels,
+        "pair products": pairs * channels * depth,
+        "single products": single * channels * depth,
+    }
+
+
+def _pixels(layer: Layer) -> float:
+    window = (_number(layer, "window", name) for name in ("batches", "output_height", "output_width"))
+    batches, height, width = window
+    return batches * height * width
+
+
+def _taps(layer: Layer) -> float:
+    return _number(layer, "window", "height") * _number(layer, "window", "width")
+
+
+def _conv(layer: Layer) -> Features:
+    pixels, channels = _pixels(layer), _number(layer, "output_channels")
+    depth = _taps(layer) * _number(layer, "input_channels") / _number(layer, "groups")
+    return {
+        "calls": 1,
+        "pixels": pixels,
+        "window rows": pixels * _number(layer, "window", "height"),
+        "gathered": pixels * depth,
+        "outputs": pixels * channels,
+        "products": pixels * channels * depth,
+    }
+
+
+def _depthwise(layer: Layer) -> Features:
+    outputs = _pixels(layer) * _number(layer, "input_channels") * _number(layer, "multiplier")
+    rows = outputs * _number(layer, "window", "height")
+    return {
+        "calls": 1,
+        "pixels": _pixels(layer),
+        "outputs": outputs,
+        "window rows": rows,
+        "products": outputs * _taps(layer),
+    }
+
+
+def _pool(layer: Layer) -> Features:
+    outputs = _pixels(layer) * _number(layer, "channels")
+    return {"calls": 1, "pixels": _pixels(layer), "outputs": outputs, "elements": outputs * _taps(layer)}
+
+
+def _add(layer: Layer) -> Features:
+    shape = layer.params["shape"]
+    assert isinstance(shape, tuple)
+    elements = 1.0
+    for n in shape:
+        elements *= n
+    return {"calls": 1, "rows": elements / shape[-1], "elements": elements}
+
+
+PORTABLE: dict[str, Callable[[Layer], Features]] = {
+    "kernels_matmul_s8": _matmul,
+    "kernels_conv_s8": _conv,
+    "kernels_depthwise_s8": _depthwise,
+    "kernels_average_pool_s8": _pool,
+    "kernels_max_pool_s8": _pool,
+    "kernels_add_s8": _add,
+}
+
+
+@lru_cache(maxsize=1)
+def _coefficients() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
+    return json.loads(FILE.read_text())["kernels"] if FILE.exists() else {}
+
+
+def estimate(kernel: str, features: Features) -> Cost:
+    """The cost of a kernel with these features.
+
+    Raises KeyError for a kernel or a feature that was not measured.
+    """
+    known = _coefficients().get(kernel, {"instructions": {}, "cycles": {}})
+
+    def total(unit: str) -> float:
+        return sum(known[unit].get(name, 0) * amount for name, amount in features.items())
+
+    return Cost(total("instructions"), total("cycles"))
