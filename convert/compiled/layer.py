@@ -61,6 +61,7 @@ class Layer:
     macs: int = 0
     constants: tuple[Constant, ...] = field(default=())
     overlaps: tuple[Overlap, ...] = ()
+    grouped: bool = False  # the call passes two arrays of pointers, to the inputs and to the outputs
 
     @property
     def weight_bytes(self) -> int:

@@ -4,6 +4,7 @@ from convert.compiled import (
     activation,
     conv,
     elementwise,
+    join,
     move,
     pool,
     quantize,
@@ -24,7 +25,19 @@ OPERANDS = ("int8", "uint8", "int16", "int32")
 # An operator family adds its operators here; see docs/adding_an_operator.md.
 OPERATORS: dict[str, Lower] = {
     name: lower
-    for family in (activation, conv, elementwise, move, pool, quantize, recurrent, reshape, transpose_conv, variables)
+    for family in (
+        activation,
+        conv,
+        elementwise,
+        join,
+        move,
+        pool,
+        quantize,
+        recurrent,
+        reshape,
+        transpose_conv,
+        variables,
+    )
     for name, lower in family.OPERATORS.items()
 }
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from models import Op, T, tflite
+from squeeze import squeezed
 
 from convert import golden, graph
 from convert.compiled import compile_model, device, host
@@ -433,8 +434,38 @@ class Sweep:
         out = (*shape[:axis], *places[batch:], *shape[axis + 1 :])
         return self.moved("GATHER", [x, indices], out, "GatherOptions", axis=axis, batchDims=batch)
 
-    def build(self) -> graph.Graph:
-        made = [i for op in self.ops for i in op.outputs]
+    def concatenation(self, parts: Sequence[int], axis: int) -> int:
+        shape = list(self.shape(parts[0]))
+        shape[axis] = sum(self.shape(t)[axis] for t in parts)
+        return self.moved("CONCATENATION", parts, shape, "ConcatenationOptions", axis=axis)
+
+    def pack(self, parts: Sequence[int], axis: int) -> int:
+        shape = list(self.shape(parts[0]))
+        shape.insert(axis % (len(shape) + 1), len(parts))
+        return self.moved("PACK", parts, shape, "PackOptions", axis=axis, valuesCount=len(parts))
+
+    def divided(self, name: str, x: int, axis: int, sizes: Sequence[int]) -> list[int]:
+        """SPLIT, SPLIT_V or UNPACK into parts of `sizes`."""
+        t = self.tensors[x]
+        shapes = [[*t.shape] for _ in sizes]
+        for shape, size in zip(shapes, sizes, strict=True):
+            shape[axis] = size
+            if name == "UNPACK":
+                del shape[axis]
+        outs = [self.tensor(shape, t.dtype, t.scale, t.zero_point) for shape in shapes]
+        if name == "SPLIT":
+            self.ops.append(Op(name, [self.constant([axis]), x], outs, "SplitOptions", {"numSplits": len(sizes)}))
+        elif name == "SPLIT_V":
+            inputs = [x, self.constant(sizes), self.constant([axis])]
+            self.ops.append(Op(name, inputs, outs, "SplitVOptions", {"numSplits": len(sizes)}))
+        else:
+            self.ops.append(Op(name, [x], outs, "UnpackOptions", {"num": len(sizes), "axis": axis}))
+        return outs
+
+    def build(self, *, ends_only: bool = False) -> graph.Graph:
+        """With `ends_only` the model's outputs are the tensors that no operator reads, instead of all."""
+        read = {i for op in self.ops for i in op.inputs} if ends_only else set()
+        made = [i for op in self.ops for i in op.outputs if i not in read]
         return graph.load(tflite(self.tensors, self.ops, self.inputs, made))
 
 
@@ -464,11 +495,16 @@ def assert_exact(
     *,
     target: Literal["portable", "cortex_m4"] = "portable",
     where: ModuleType = host,
+    squeeze: bool = True,
     **how: Any,
 ) -> None:
-    """Every operator's outputs equal TFLite Micro's, byte for byte; `where` (host or device) runs the model."""
+    """Every operator's outputs equal TFLite Micro's, byte for byte; `where` (host or device) runs the model.
+
+    With `squeeze`, outputs lie exactly as far over inputs as the kernels say they may; without, as the plan has them.
+    """
     inputs = vectors(g) if inputs is None else inputs
     compiled = compile_model(g, target)
+    compiled = squeezed(compiled) if squeeze else compiled
     reference = golden.run(g, inputs, layers=True)
     outputs, layers = where.run(compiled, inputs, layers=True, **how)
     assert reference.layers is not None

@@ -14,6 +14,7 @@
 #include "kernels/mean.h"
 #include "kernels/move.h"
 #include "kernels/pad.h"
+#include "kernels/parts.h"
 #include "kernels/pool.h"
 #include "kernels/softmax.h"
 #include "kernels/svdf.h"
