@@ -99,6 +99,7 @@ def _show(result: Result, console: Console) -> None:
         )
 
 
+_FILE_WIDTH = 200  # columns where no terminal gives them
 _PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -123,6 +124,8 @@ def main(
 ) -> None:
     """Measure models with the compiled runtime on an emulated Cortex-M4."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_FILE_WIDTH)
     ui = Ui(console)
     results: list[Result] = []
     try:
