@@ -37,7 +37,7 @@ def _program(optimize: str) -> cortex_m.Program:
     """All kernels, linked at a fixed place; nothing else runs."""
     tool = f"{compilers.COMPILERS['armv7e-m'].prefix}gcc"
     include = ["-I", str(host.KERNELS / "include")]
-    # Unicorn 2.1.4 goes astray at conditional loads (ldrcc) while it reports memory accesses.
+    # Unicorn 2.1.4 goes astray at conditional loads (ldrcc) while it reports memory accesses: as few as can be.
     plain = ["-fno-if-conversion", "-fno-if-conversion2"]
     flags = [*device.CPU, "-std=c99", optimize, *plain, "-ffunction-sections", *host.WARNINGS, *include]
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ class _Machine:
                 parts.append(struct.pack("<i", value))
         return b"".join(parts)
 
-    def call(self, name: str, arguments: Sequence[int]) -> None:
+    def call(self, name: str, arguments: Sequence[int], watch: bool) -> None:
         uc, arm = self.uc, self.arm
         sp = _STACK + _MIB - 4096
         extra = arguments[4:]
@@ -123,8 +123,9 @@ class _Machine:
             self.instructions += cortex_m.thumb_instructions(bytes(uc.mem_read(address, size)))
 
         unicorn = self.unicorn
-        hooks = [uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, access)]
-        hooks.append(uc.hook_add(unicorn.UC_HOOK_BLOCK, block))
+        hooks = [uc.hook_add(unicorn.UC_HOOK_BLOCK, block)]
+        if watch:
+            hooks.append(uc.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, access))
         with cortex_m.stopping(uc, time.monotonic() + 120):
             uc.emu_start(start | 1, _RETURN)
         for hook in hooks:
@@ -170,7 +171,7 @@ def call(
     before = bytes(m.uc.mem_read(_ARENA, _MIB))
     params = m.constant(m.params(layer.params))
     arguments = [params, *places, *([scratch] if layer.scratch_bytes else []), output]
-    m.call(layer.kernel, arguments)
+    m.call(layer.kernel, arguments, check)
     after = bytes(m.uc.mem_read(_ARENA, _MIB))
     if check:
         assert not m.strays, f"{layer.kernel} {m.strays[:5]}"
