@@ -8,9 +8,11 @@ With --check nothing is written: it prints how far the model is from the counts 
 """
 
 import json
+import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -80,6 +82,10 @@ def shapes(rng: np.random.Generator) -> list[Build]:
     for _ in range(6):
         depth, channels, rows = between(5, 300), between(3, 50), between(1, 5)
         made.append(lambda s, d=depth, c=channels, r=rows: s.dense(s.input((r, d)), c))
+    for style in (_relu(-128), {}):
+        for _ in range(8):
+            shape, channels = (between(1, 3), 8 * between(2, 80)), between(4, 200)
+            made.append(lambda s, n=shape, c=channels, o=style: s.dense(s.input(n), c, per_channel=False, **o))
     for kind in ("AVERAGE", "MAX"):
         for size in ((2, 2), (3, 3), (5, 5)):
             for channels in (4 * between(1, 16), between(3, 40)):
@@ -99,6 +105,20 @@ class Row:
     features: costs.Features
     instructions: int
     cycles: int
+    code: dict[str, int]  # bytes of the kernel library's functions and tables in the image, compiled with -Os
+
+
+_PLACED = re.compile(r"^ \.(?:text|rodata)(\S*)\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+\S*/(\S+)\.[cS]\.o$", re.MULTILINE)
+
+
+def code_of(compiled: CompiledModel) -> dict[str, int]:
+    """What the linker takes from the kernel library for a model, by file and section."""
+    with tempfile.TemporaryDirectory() as folder:
+        device.build(compiled, Path(folder))
+        text = (Path(folder) / "model.map").read_text()
+    # A name that is too long for its column stands on a line of its own.
+    lines = re.sub(r"^( \.\S+)\n\s+", r"\1 ", text[text.index("Linker script and memory map") :], flags=re.MULTILINE)
+    return {f"{file}{section}": int(size, 16) for section, size, file in _PLACED.findall(lines) if int(size, 16)}
 
 
 def measure(build: Build) -> Iterator[Row]:
@@ -115,7 +135,8 @@ def measure(build: Build) -> Iterator[Row]:
         assert option.kernel is not None
         assert count is not None
         features = cortex_m4.FEATURES[option.kernel](option)
-        yield Row(option.kernel, features, count.instructions, count.cycles)
+        small = replace(compiled, optimize="size")
+        yield Row(option.kernel, features, count.instructions, count.cycles, code_of(small))
 
 
 def fit(rows: list[Row], counts: list[int]) -> dict[str, float]:
@@ -147,9 +168,8 @@ def main(check: bool) -> None:
     for kernel in kernels:
         own = [row for row in rows if row.kernel == kernel]
         if not check:
-            stored[kernel] = {
-                unit: fit(own, [getattr(row, unit) for row in own]) for unit in ("instructions", "cycles")
-            }
+            stored[kernel] = {unit: fit(own, [getattr(row, unit) for row in own]) for unit in UNITS}
+            stored[kernel]["code"] = {name: size for row in own for name, size in sorted(row.code.items())}
         cells = []
         for unit in UNITS:
             off = np.abs(errors(own, stored[kernel], unit))

@@ -68,7 +68,7 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Pat
     objects = kernels(compiled)
     places = {"flash_origin": _FLASH, "flash_size": _MEMORY, "ram_origin": _RAM, "ram_size": _MEMORY}
     own = [*options, "-I", str(folder / "src"), "--specs=nano.specs", "-nostartfiles", "-T", str(PORT / "link.ld")]
-    own += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
+    own += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", f"-Wl,-Map,{folder / 'model.map'}"]
     own += [f"-Wl,--defsym=__{name}={value:#x}" for name, value in places.items()]
     own += ["-DINFERENCE_TRACE"] if layers else []
     sources = [folder / "src" / "compiled_model.c", folder / "src" / "device_main.c", host.RUNTIME / "inference.c"]

@@ -233,7 +233,11 @@ def compile_model(graph: Graph, target: Target = "portable", optimize: Optimize 
     for i in graph.outputs:
         if graph.tensors[i].data is not None:
             raise UsageError(f"output {describe(graph.tensors[i])} is constant; remove it from the model's outputs")
-    if target == "cortex_m4" and optimize == "speed":
-        layers = select.fastest(graph, [cortex_m4.candidates(layer) for layer in layers], cortex_m4.cycles)
+    if target == "cortex_m4":
+        options = [cortex_m4.candidates(layer) for layer in layers]
+        if optimize == "speed":
+            layers = select.fastest(graph, options, cortex_m4.cycles)
+        else:
+            layers = select.smallest(graph, options, cortex_m4.code, cortex_m4.cycles)
     plan = memory.plan(graph, layers)
     return CompiledModel(graph, tuple(layers[k] for k in plan.order), plan, target, optimize)

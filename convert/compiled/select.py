@@ -1,4 +1,4 @@
-"""Which kernel runs a layer, where several can: the fastest that the arena has room for."""
+"""Which kernel runs a layer, where several can: the fastest, or the smallest, that the arena has room for."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,6 +19,46 @@ def fastest(graph: Graph, options: Sequence[Sequence[Layer]], cycles: Callable[[
     needs = _needs(graph, options)
     limit = (1 + ARENA_SLACK) * max(min(need) for need in needs)
     return tuple(_best(given, need, limit, cycles) for given, need in zip(options, needs, strict=True))
+
+
+def smallest(
+    graph: Graph,
+    options: Sequence[Sequence[Layer]],
+    code: Callable[[Layer], Mapping[str, float]],
+    cycles: Callable[[Layer], float],
+) -> tuple[Layer, ...]:
+    """For every layer the option that leaves the least flash, constants and code together; then the fewest cycles.
+
+    `code` gives the sizes of the functions that an option needs, by name: what two layers share counts once. Layers
+    are decided one after the other, given the others, until nothing changes; from the fastest options on and from the
+    leanest, and the better end is taken. The arena is limited as in `fastest`.
+    """
+    needs = _needs(graph, options)
+    limit = (1 + ARENA_SLACK) * max(min(need) for need in needs)
+    allowed = [
+        [layer for layer, size in zip(given, need, strict=True) if size <= limit]
+        for given, need in zip(options, needs, strict=True)
+    ]
+    free = [k for k, given in enumerate(allowed) if len(given) > 1]
+
+    def flash(chosen: Sequence[Layer]) -> tuple[float, float]:
+        functions: dict[str, float] = {}
+        for k in free:
+            functions.update(code(chosen[k]))
+        constants = sum(chosen[k].weight_bytes for k in free)
+        return sum(functions.values()) + constants, sum(cycles(chosen[k]) for k in free)
+
+    def improved(chosen: list[Layer]) -> list[Layer]:
+        before = None
+        while before != chosen:
+            before = list(chosen)
+            for k in free:
+                chosen[k] = min(allowed[k], key=lambda layer: flash([*chosen[:k], layer, *chosen[k + 1 :]]))
+        return chosen
+
+    starts = [[min(given, key=cycles) if len(given) > 1 else given[0] for given in allowed]]
+    starts.append([given[0] for given in allowed])
+    return tuple(min((improved(start) for start in starts), key=flash))
 
 
 def _best(given: Sequence[Layer], need: Sequence[int], limit: float, cycles: Callable[[Layer], float]) -> Layer:

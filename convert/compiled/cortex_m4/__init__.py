@@ -5,7 +5,7 @@ operator, none where its conditions are not met, and `FEATURES`, from a kernel's
 linear in. `costs` turns them into instructions and estimated cycles.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 from convert.compiled.cortex_m4 import costs, dense, matmul
@@ -33,3 +33,9 @@ def cycles(layer: Layer) -> float:
     """Estimated cycles of a layer that has alternatives, or is one; see costs."""
     assert layer.kernel is not None
     return costs.estimate(layer.kernel, FEATURES[layer.kernel](layer)).cycles
+
+
+def code(layer: Layer) -> Mapping[str, float]:
+    """Bytes of every function that a layer with alternatives needs, by name; see costs."""
+    assert layer.kernel is not None
+    return costs.code(layer.kernel)

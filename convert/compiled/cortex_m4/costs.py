@@ -1,4 +1,4 @@
-"""What a kernel costs on a Cortex-M4: a linear model of its loops, fitted to counts from the emulator.
+"""What a kernel costs on a Cortex-M4: its code, and a linear model of its loops, fitted to counts from the emulator.
 
 The coefficients lie in costs.json; `python benchmarks/fit_costs.py` measures them anew. Cycles are an estimate, see
 convert.compiled.cycles.
@@ -107,7 +107,16 @@ PORTABLE: dict[str, Callable[[Layer], Features]] = {
 
 @lru_cache(maxsize=1)
 def _coefficients() -> Mapping[str, Mapping[str, Mapping[str, float]]]:
-    return json.loads(FILE.read_text())["kernels"] if FILE.exists() else {}
+    known: Mapping[str, Mapping[str, Mapping[str, float]]] = json.loads(FILE.read_text())["kernels"]
+    return known
+
+
+def code(kernel: str) -> Mapping[str, float]:
+    """Bytes of every function and table that a kernel needs, by name; kernels may share some. Compiled with -Os.
+
+    Raises KeyError for a kernel that was not measured.
+    """
+    return _coefficients().get(kernel, {"code": {}})["code"]
 
 
 def estimate(kernel: str, features: Features) -> Cost:
@@ -115,9 +124,11 @@ def estimate(kernel: str, features: Features) -> Cost:
 
     Raises KeyError for a kernel or a feature that was not measured.
     """
-    known = _coefficients().get(kernel, {"instructions": {}, "cycles": {}})
+    if kernel not in _coefficients():
+        return Cost(0, 0)
+    known = _coefficients()[kernel]
 
     def total(unit: str) -> float:
-        return sum(known[unit].get(name, 0) * amount for name, amount in features.items())
+        return sum(known[unit][name] * amount for name, amount in features.items())
 
     return Cost(total("instructions"), total("cycles"))
