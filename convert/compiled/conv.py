@@ -126,6 +126,11 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
         raise refuse(
             op, f"weights {describe(w)} do not suit {describe(x)} and {describe(out)}", "convert the model again"
         )
+    # TFLite Micro computes with the option.
+    if int(op.options["depthMultiplier"]) * channels != w.shape[3]:
+        raise refuse(
+            op, f"depth multiplier {op.options['depthMultiplier']} is not that of {describe(w)}", "convert it again"
+        )
     if channels == 1:
         return _conv(graph, op, weights.transpose(3, 1, 2, 0), win, channels, axis=3)
     flat = weights.reshape(-1, w.shape[3]).T
