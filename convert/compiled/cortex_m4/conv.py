@@ -1,0 +1,146 @@
+"""Convolutions on the Cortex-M4: windows of three output pixels are widened and multiplied as 1x1 convolutions are.
+
+See matmul.py; the windows are gathered by firmware/lib/kernels/src/cortex_m4/conv.c.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from convert.compiled import overlap
+from convert.compiled.cortex_m4 import matmul
+from convert.compiled.cortex_m4 import stage as stages
+from convert.compiled.layer import Constant, Layer, Value
+
+
+def merged(window: Mapping[str, Value], channels: int) -> tuple[dict[str, Value], int]:
+    """The same convolution with as few and as long contiguous rows a window as can be: window and input channels.
+
+    Windows as wide as the image make a line one pixel, and an image of one column is one line.
+    """
+    w = {name: stages.number(window, name) for name in window}
+    if w["width"] == w["input_width"] and w["output_width"] == 1 and w["pad_left"] == 0 and w["dilation_width"] == 1:
+        channels *= w["width"]
+        w.update(width=1, input_width=1, stride_width=1)
+    if w["width"] == w["input_width"] == w["output_width"] == 1 and w["pad_left"] == 0:
+        for name in ("input", "output", "stride", "dilation"):
+            w[f"{name}_width"], w[f"{name}_height"] = w[f"{name}_height"], 1
+        w["width"], w["height"] = w["height"], 1
+        w["pad_left"], w["pad_top"] = w["pad_top"], 0
+    return dict(w), channels
+
+
+def inside(outputs: int, stride: int, pad: int, extent: int, length: int) -> tuple[int, int]:
+    """The first output in one direction whose window lies inside of the input, and how many there are."""
+    places = np.arange(outputs) * stride - pad
+    found = np.flatnonzero((places >= 0) & (places + extent <= length))
+    return (int(found[0]), len(found)) if len(found) else (0, 0)
+
+
+def _regions(w: Mapping[str, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First line and lines, first column and columns of the outputs that the kernel does not copy windows for."""
+    found = []
+    for one, pad in (("height", "pad_top"), ("width", "pad_left")):
+        extent = (w[one] - 1) * w[f"dilation_{one}"] + 1
+        found.append(inside(w[f"output_{one}"], w[f"stride_{one}"], w[pad], extent, w[f"input_{one}"]))
+    return found[0], (found[1] if w["dilation_width"] == 1 or w["width"] == 1 else (0, 0))
+
+
+def _scratch(rows: int, row: int, copying: bool) -> tuple[int, int]:
+    """Where the copied windows begin in scratch, and scratch bytes.
+
+    Rows of whole words are read one word of each pixel at a time, after which 24 bytes of the tile are written: the
+    tile, at 6 bytes an input, does not reach what is still to be read of the copies, 3 bytes an input, if these begin
+    3 * depth + 2 * row bytes after it (5 * row - 20 less the last row's three). Bytes beside whole words are read last.
+    """
+    depth = rows * row
+    tile = 8 * matmul.PIXELS * matmul.blocks_of(depth)
+    if not copying:
+        return 0, tile
+    copies = tile if row % 4 else 3 * depth + 2 * row
+    return copies, -(-(copies + 3 * depth) // 4) * 4
+
+
+def _distance(window: Mapping[str, Value], input_channels: int, output_channels: int) -> int:
+    """See `Overlap`: three windows are read before their outputs are written, whatever line they lie in."""
+    begin = overlap.pixels(window, input_channels)
+    w = {name: stages.number(window, name) for name in window}
+    total = w["batches"] * w["input_height"] * w["input_width"] * input_channels
+    edges = np.arange(0, len(begin), matmul.PIXELS)
+    ends = np.minimum(edges + matmul.PIXELS, len(begin)) * output_channels
+    return overlap.distance(np.minimum.reduceat(begin, edges), ends, total)
+
+
+def candidates(layer: Layer) -> Sequence[Layer]:
+    """A kernels_conv_s8 layer without groups, three output pixels at a time."""
+    p = layer.params
+    if stages.number(p, "groups") != 1:
+        return []
+    kernel, stage = stages.array(p, "weights"), stages.nested(p, "stage")
+    weights = kernel.reshape(len(kernel), -1)
+    if not matmul.exact(weights, stage):
+        return []
+    window, channels = merged(stages.nested(p, "window"), stages.number(p, "input_channels"))
+    w = {name: stages.number(window, name) for name in window}
+    rows, row = w["height"], w["width"] * channels
+    (first_line, lines), (first_column, columns) = _regions(w)
+    copying = lines < w["output_height"] or columns < w["output_width"]
+    copies, scratch = _scratch(rows, row, copying)
+    order = matmul.tile_order(rows, row)
+    laid = Constant("weights", matmul.stream(weights[:, order], stage), matmul.LAYOUT)
+    params: dict[str, Value] = {
+        "window": window,
+        "input_channels": channels,
+        "output_channels": len(weights),
+        "input_zero_point": stages.number(p, "input_zero_point"),
+        "minimum": stages.number(stage, "minimum"),
+        "maximum": stages.number(stage, "maximum"),
+        "first_line": first_line,
+        "lines": lines,
+        "first_column": first_column,
+        "columns": columns,
+        "copies": copies,
+        "weights": laid,
+    }
+    made = replace(
+        layer,
+        kernel=f"kernels_m4_conv_{stages.variant(stage)}_s8",
+        params=params,
+        params_type="kernels_m4_conv_params",
+        constants=(laid,),
+        scratch_bytes=scratch,
+        overlaps=(),
+    )
+    return [overlap.overlapping(made, _distance(window, channels, len(weights)))]
+
+
+def features(layer: Layer) -> dict[str, float]:
+    """Calls, tiles, pixels, copied windows, and how often each loop of the widening and of the tile kernel runs."""
+    p = layer.params
+    window, channels = stages.nested(p, "window"), stages.number(p, "output_channels")
+    w = {name: stages.number(window, name) for name in window}
+    rows, row = w["height"], w["width"] * stages.number(p, "input_channels")
+    pixels = w["batches"] * w["output_height"] * w["output_width"]
+    copied = pixels - w["batches"] * stages.number(p, "lines") * stages.number(p, "columns")
+    runs = w["width"] if w["dilation_width"] > 1 else 1
+    tiles = -(-pixels // matmul.PIXELS)
+    return {
+        "calls": 1,
+        **matmul.tile_features(tiles, matmul.blocks_of(rows * row), channels),
+        "rows": tiles * rows,
+        "words": tiles * rows * (row // 4),
+        "rest_tiles": tiles * (row % 4 > 0),
+        "rest_rows": tiles * rows * (row % 4 > 0),
+        "rest_bytes": tiles * rows * (row % 4),
+        "lines": w["batches"] * w["output_height"],
+        "pixels": pixels,
+        "copied": copied,
+        "copied_runs": copied * rows * runs,
+        "copied_words": copied * rows * (row / 4),
+        "clamped": pixels * channels * stages.narrow(p),
+    }
+
+
+CANDIDATES = {"kernels_conv_s8": candidates}
+FEATURES = {f"kernels_m4_conv_{variant}_s8": features for variant in ("relu", "linear")}

@@ -1,0 +1,162 @@
+#include "kernels/cortex_m4/conv.h"
+
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+
+#include <string.h>
+
+#include "kernels/cortex_m4/clamp.h"
+
+typedef void tile_kernel(const int16_t *, const int32_t *, int8_t *, const kernels_m4_block *);
+
+/* Short runs: a call of the C library's function would take longer than the run. Both return the run's end. */
+static int8_t *copy(int8_t *to, const int8_t *from, int32_t count) {
+  for (; count >= 4; count -= 4) {
+    memcpy(to, from, 4);
+    to += 4;
+    from += 4;
+  }
+  if ((count & 2) != 0) {
+    memcpy(to, from, 2);
+    to += 2;
+    from += 2;
+  }
+  if ((count & 1) != 0) *to++ = *from;
+  return to;
+}
+
+static int8_t *fill(int8_t *to, int32_t value, int32_t count) {
+  const uint32_t word = (uint32_t)(uint8_t)value * 0x01010101u;
+  for (; count >= 4; count -= 4) {
+    memcpy(to, &word, 4);
+    to += 4;
+  }
+  if ((count & 2) != 0) {
+    memcpy(to, &word, 2);
+    to += 2;
+  }
+  if ((count & 1) != 0) *to++ = (int8_t)value;
+  return to;
+}
+
+/* Copies the window whose first element is (y, x) of an image, with the zero point where there is no image. Rows lie
+ * `pitch` bytes apart. */
+static __attribute__((noinline)) void copy_window(const kernels_m4_conv_params *p, const int8_t *image, int32_t y,
+                                                  int32_t x, int8_t *to, int32_t pitch) {
+  const kernels_window *w = &p->window;
+  const int32_t channels = p->input_channels, row = w->width * channels;
+  /* Bytes before the image, and up to its end. */
+  int32_t before = x < 0 ? -x * channels : 0;
+  int32_t end = (w->input_width - x) * channels;
+  if (end > row) end = row;
+  for (int32_t i = 0; i < w->height; i++) {
+    int8_t *at = to;
+    if (y < 0 || y >= w->input_height) {
+      fill(at, p->input_zero_point, row);
+    } else if (w->dilation_width == 1 && before < end) {
+      at = fill(at, p->input_zero_point, before);
+      at = copy(at, image + (y * w->input_width + x) * channels + before, end - before);
+      fill(at, p->input_zero_point, row - end);
+    } else {
+      for (int32_t k = 0, column = x; k < w->width; k++, column += w->dilation_width) {
+        if (column >= 0 && column < w->input_width) {
+          at = copy(at, image + (y * w->input_width + column) * channels, channels);
+        } else {
+          at = fill(at, p->input_zero_point, channels);
+        }
+      }
+    }
+    to += pitch;
+    y += w->dilation_height;
+  }
+}
+
+/* What a convolution keeps between its tiles. */
+typedef struct {
+  kernels_m4_windows windows;
+  kernels_m4_block block;
+  const kernels_m4_conv_params *params;
+  tile_kernel *kernel;
+  int16_t *tile;
+  int8_t *output;
+} state;
+
+static __attribute__((noinline)) void run_tile(state *s) {
+  const kernels_m4_conv_params *p = s->params;
+  kernels_m4_widen_s8(&s->windows, s->tile);
+  s->kernel(s->tile, p->weights, s->output, &s->block);
+  if ((p->output_channels & 1) != 0) {
+    kernels_m4_block last = s->block;
+    last.pairs = 1;
+    s->kernel(s->tile, p->weights + s->block.pairs * (2 * s->block.blocks + 8), s->output + p->output_channels - 2,
+              &last);
+  }
+  s->output += 3 * p->output_channels;
+}
+
+static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, const int8_t *input, int8_t *scratch,
+                                               int8_t *output, tile_kernel *kernel) {
+  const kernels_window *w = &p->window;
+  const int32_t row = w->width * p->input_channels, blocks = (w->height * row + 3) / 4;
+  const int32_t step = w->stride_width * p->input_channels;
+  const int32_t pitch = w->dilation_height * w->input_width * p->input_channels;
+  state s = {{{0, 0, 0}, {0, 0, 0}, w->height, row / 4, row % 4},
+             {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
+             p,
+             kernel,
+             (int16_t *)(void *)scratch,
+             output};
+  int32_t pixel = 0;
+  for (int32_t n = 0; n < w->batches; n++) {
+    for (int32_t line = 0; line < w->output_height; line++) {
+      const int32_t y = line * w->stride_height - w->pad_top;
+      const uint32_t columns = (uint32_t)(line - p->first_line) < (uint32_t)p->lines ? (uint32_t)p->columns : 0;
+      int32_t offset = (y * w->input_width - w->pad_left) * p->input_channels;
+      for (int32_t column = 0; column < w->output_width; column++) {
+        if ((uint32_t)(column - p->first_column) < columns) {
+          s.windows.row[pixel] = input + offset;
+          s.windows.skip[pixel] = pitch - (row & ~3);
+        } else {
+          /* Rows of the three copies alternate, which lets the tile grow over what was read. */
+          int8_t *to = scratch + p->copies + pixel * row;
+          copy_window(p, input, y, column * w->stride_width - w->pad_left, to, 3 * row);
+          s.windows.row[pixel] = to;
+          s.windows.skip[pixel] = 3 * row - (row & ~3);
+        }
+        offset += step;
+        if (++pixel == 3) {
+          run_tile(&s);
+          pixel = 0;
+        }
+      }
+    }
+    input += w->input_height * w->input_width * p->input_channels;
+  }
+  if (pixel != 0) {
+    /* A short tile repeats its last pixel. */
+    const int32_t from = pixel - 1;
+    for (; pixel < 3; pixel++) {
+      s.windows.row[pixel] = s.windows.row[from];
+      s.windows.skip[pixel] = s.windows.skip[from];
+      s.block.offset[pixel - 1] = from * p->output_channels;
+    }
+    run_tile(&s);
+  }
+  if (p->minimum > -128 || p->maximum < 127) {
+    kernels_m4_clamp_s8(output, w->batches * w->output_height * w->output_width * p->output_channels, p->minimum,
+                        p->maximum);
+  }
+}
+
+void kernels_m4_conv_relu_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
+                             int8_t *output) {
+  convolve(params, input, scratch, output, kernels_m4_tile_relu_s8);
+}
+
+void kernels_m4_conv_linear_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
+                               int8_t *output) {
+  convolve(params, input, scratch, output, kernels_m4_tile_linear_s8);
+}
+
+#else
+typedef int kernels_m4_conv_is_for_cortex_m4; /* C99 has no empty translation unit */
+#endif
