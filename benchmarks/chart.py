@@ -53,6 +53,7 @@ def _bars(
     for row, result in enumerate(results):
         mine, other = ours(result), theirs(result)
         if mine is None or not other:
+            axis.text(0.02, row, "not measured", va="center", color="#8a867c", fontsize=9)
             continue
         label = row == 0
         share = mine / other

@@ -50,7 +50,9 @@ def _models(files: tuple[Path, ...], family: bool, recipes: bool) -> Iterator[tu
             yield from models.recipes().items()
 
 
-def _measure(name: str, data: bytes, chosen: tuple[Configuration, ...], tree: Path | None, ui: Ui) -> Result:
+def _measure(
+    name: str, data: bytes, chosen: tuple[Configuration, ...], tree: Path | None, output: Path, ui: Ui
+) -> Result:
     g = graph.load(data)
     with ui.stage("reference") as stage:
         probe, expected = reference(g)
@@ -65,7 +67,7 @@ def _measure(name: str, data: bytes, chosen: tuple[Configuration, ...], tree: Pa
     tflm = peers.recorded(g)
     if tree is not None:
         with ui.stage("peer") as stage:
-            tflm = peers.measured(name, g, tree)
+            tflm = peers.measured(name, g, tree, output / "tflm")
             stage.detail = f"{name}, TFLite Micro from {tree}: {tflm.instructions:,} instructions"
     published = tuple(peers.published(name, g))
     return Result(name, g.sha256, g.macs, len(data), fnv, tuple(measured), tflm, published)
@@ -128,10 +130,11 @@ def main(
         console = Console(width=_FILE_WIDTH)
     ui = Ui(console)
     results: list[Result] = []
+    chosen = CONFIGURATIONS[:1] if quick else CONFIGURATIONS
     try:
         for name, data in _models(files, family, recipes):
             try:
-                results.append(_measure(name, data, CONFIGURATIONS[:1] if quick else CONFIGURATIONS, tflm_dir, ui))
+                results.append(_measure(name, data, chosen, tflm_dir, output, ui))
             except UsageError as e:
                 ui.note(f"{name}: {e}")
                 g = graph.load(data)
