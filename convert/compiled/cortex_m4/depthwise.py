@@ -83,6 +83,8 @@ def fitted(channel: Channel) -> Scaled | None:
     rounding = (1 << (SCALED_SHIFT - 1)) - (128 << SCALED_SHIFT)
     first, last = channel.output(channel.low), channel.output(channel.high)
     steps = {value: channel.least(value) for value in range(first + 1, last + 1)}
+    if first == last:
+        return Scaled(0, 0, 0, first << SCALED_SHIFT)
     for e in range(2, 14):
         up = SCALED_SHIFT + 1 - channel.shift - e
         multiplier = channel.multiplier << up if up > 0 else (channel.multiplier + (1 << -up >> 1)) >> -up
@@ -96,11 +98,10 @@ def fitted(channel: Channel) -> Scaled | None:
             lowest.append(at[first] - (channel.low << e))
         if last < 127:
             highest.append(at[last + 1] - (channel.high << e) - 1)
-        offset = max(lowest, default=0)
-        if offset <= min(highest, default=offset) and abs(offset) < 1 << e + 8:
-            bias = (channel.bias << e) + offset
-            if max(-(channel.low << e) - offset, (channel.high << e) + offset) < _SUM_LIMIT:
-                return Scaled(e, bias, multiplier, rounding)
+        offset = max(lowest)
+        within = max(-(channel.low << e) - offset, (channel.high << e) + offset) < _SUM_LIMIT
+        if within and offset <= min(highest):
+            return Scaled(e, (channel.bias << e) + offset, multiplier, rounding)
     return None
 
 
@@ -193,6 +194,12 @@ def plane(window: Mapping[str, Value]) -> Plane:
     return Plane(stages.number(window, "stride_width"), width // 2, width % 2)
 
 
+def rows_fit(window: Mapping[str, Value], geometry: Plane) -> bool:
+    """Rows of outputs have a pair at least, and rows of the input fit into the plane's, which have a pitch."""
+    columns = stages.number(window, "pad_left") + stages.number(window, "input_width")
+    return geometry.pairs > 0 and geometry.pitch is not None and columns <= 2 * geometry.words
+
+
 def distance(window: Mapping[str, Value], channels: int, band: int) -> int:
     """How far the output may reach into the input, by whole pixels: only rows that the next band reads matter."""
     names = ("batches", "input_height", "input_width", "output_height", "output_width", "stride_height", "pad_top")
@@ -214,7 +221,7 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     geometry = plane(window)
     weights = stages.array(p, "weights").reshape(-1, channels).T
     made = stream(weights, stages.number(p, "input_zero_point"), stage, geometry.stride)
-    if geometry.pitch is None or made is None:
+    if made is None or not rows_fit(window, geometry):
         return []
     variant, words = made
     laid = Constant("weights", words, "stream: weights of a channel as pairs of halfwords, then its stage")
@@ -276,6 +283,7 @@ def features(layer: Layer) -> dict[str, float]:
         "rows": each * copied,
         "leads": each * copied * left,
         "grouped_rows": each * copied * (rest >= 8),
+        "grouped_leads": each * copied * (rest >= 8) * left,
         "groups": each * copied * (rest // 8),
         "fours": each * copied * (rest // 4 % 2),
         "twos": each * copied * (rest // 2 % 2),

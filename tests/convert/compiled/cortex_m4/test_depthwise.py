@@ -1,15 +1,16 @@
 """Depthwise convolutions on the Cortex-M4, against the portable kernel on the same core."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from kernel_call import call, needs_arm
+from kernel_call import assert_golden, call, needs_arm
 from tflite_builder import SAME, VALID, Sweep
 
 from convert.compiled import lowering
 from convert.compiled.cortex_m4 import depthwise
-from convert.compiled.layer import Layer
+from convert.compiled.layer import Constant, Layer
 
 # Heights and widths beside every limit: of a block, of a group of eight, of a pitch.
 SIZES = [(1, 1), (1, 6), (2, 2), (2, 5), (3, 3), (3, 8), (4, 9), (5, 4), (6, 6), (7, 7), (8, 12), (9, 13), (9, 1)]
@@ -25,10 +26,15 @@ def lowered(height: int, width: int, channels: int, batches: int = 1, **more: ob
     return lowering.lower(s.build())[0]
 
 
+def window_of(layer: Layer) -> dict[str, int]:
+    window = layer.params["window"]
+    assert isinstance(window, dict)
+    return window
+
+
 def elements(layer: Layer) -> tuple[int, int]:
     """Bytes of input and output."""
-    w, channels = layer.params["window"], layer.params["input_channels"]
-    assert isinstance(w, dict)
+    w, channels = window_of(layer), layer.params["input_channels"]
     assert isinstance(channels, int)
     pixels = [w["batches"] * w[f"{which}_height"] * w[f"{which}_width"] for which in ("input", "output")]
     return pixels[0] * channels, pixels[1] * channels
@@ -69,6 +75,156 @@ def test_equals_portable(activation: str, zero_point: int) -> None:
         x = data(inputs, k)
         expected = call(layer, [x], outputs, check=False).outputs
         found = depthwise.candidates(layer)
-        assert found or 4 * depthwise.plane(layer.params["window"]).words > 128, (height, width)  # type: ignore[arg-type]
+        geometry = depthwise.plane(window_of(layer))
+        assert bool(found) == (geometry.pairs > 0 and 4 * geometry.words <= 128), (height, width, stride, padding)
         for made in found:
             assert call(made, [x], outputs).outputs == expected, (height, width, stride, padding, made.kernel)
+
+
+@needs_arm
+@pytest.mark.parametrize("optimize", ["-Os", "-O3"])
+def test_at_other_optimisation_levels(optimize: str) -> None:
+    for stride in (1, 2):
+        layer = lowered(7, 10, 3, 2, stride=(stride, stride), activation="relu6", zero_point=-128)
+        inputs, outputs = elements(layer)
+        x = data(inputs)
+        expected = call(layer, [x], outputs, check=False).outputs
+        for made in depthwise.candidates(layer):
+            assert call(made, [x], outputs, optimize=optimize).outputs == expected
+
+
+@needs_arm
+def test_against_tflite_micro() -> None:
+    s = Sweep(5)
+    for stride, padding in ((1, SAME), (2, SAME), (1, VALID), (2, VALID)):
+        for height, width, zero_point in ((9, 11, -128), (6, 6, -128), (5, 8, 3)):
+            x = s.input((1, height, width, 4), zero_point=-5)
+            activation = "relu" if zero_point == -128 else "relu6"
+            s.depthwise(x, stride=(stride, stride), padding=padding, activation=activation, zero_point=zero_point)
+    kernels = assert_golden(s.build(), lambda layer: depthwise.candidates(layer)[-1])
+    assert {k.split("_")[-2] for k in kernels} == {"relu", "linear"}
+    assert all(k.startswith("kernels_m4_depthwise_3x3_") for k in kernels)
+
+
+def extreme(layer: Layer, weights: np.ndarray, bias: list[int], shift: list[int], multiplier: list[int]) -> Layer:
+    """The layer with other weights, (9, channels), and output stage."""
+    stage = dict(layer.params["stage"])  # type: ignore[arg-type]
+    stage["bias"] = Constant("bias", np.array(bias, np.int32), "")
+    stage["shift"] = Constant("shift", np.array(shift, np.int8), "")
+    stage["multiplier"] = Constant("multiplier", np.array(multiplier, np.int32), "")
+    laid = Constant("weights", weights.astype(np.int8), "")
+    return replace(layer, params={**layer.params, "weights": laid, "stage": stage, "input_zero_point": -128})
+
+
+@needs_arm
+def test_largest_sums_and_far_shifts() -> None:
+    """Weights and inputs at the ends, shifts on both sides of what the code's one shift takes by itself."""
+    shifts = [-3, -9, -10, -11, -14, -22]
+    rng = np.random.default_rng(5)
+    for stride in (1, 2):
+        layer = lowered(6, 7, len(shifts), stride=(stride, stride), zero_point=-128, activation="relu")
+        for weights in (np.full((9, 6), -128), np.full((9, 6), 127), rng.integers(-128, 128, (9, 6))):
+            for multiplier in (
+                [1 << 30] * 6,
+                [(1 << 31) - 1] * 6,
+                [1518500250, 0, 1999999999, 1 << 30, 1 << 30, 1 << 30],
+            ):
+                bias = [12345, -54321, 900, 100000, 500000, 100000000]
+                changed = extreme(layer, weights, bias, shifts, multiplier)
+                inputs, outputs = elements(layer)
+                for x in (bytes([128] * inputs), bytes([127] * inputs), data(inputs)):
+                    expected = call(changed, [x], outputs, check=False).outputs
+                    for made in depthwise.candidates(changed):
+                        assert call(made, [x], outputs).outputs == expected, (stride, made.kernel)
+
+
+def test_fitted_constants_are_exact() -> None:
+    """Every sum of channels with far shifts, one by one."""
+    rng = np.random.default_rng(9)
+    found = 0
+    for shift in (1, 2, 10, 11, 13, 17, 22):
+        for _ in range(6):
+            weights = rng.integers(-20 >> (shift < 3), 21, 9)
+            low, high = int(rng.integers(-4000, 0)) << shift // 4, int(rng.integers(1, 4000)) << shift // 4
+            channel = depthwise.Channel(weights, 7, int(rng.integers(1 << 30, 1 << 31)), shift, low, high)
+            scaled = depthwise.fitted(channel)
+            if scaled is None:
+                continue
+            found += 1
+            for total in range(low, high + 1, 1 + (high - low) // 3000):
+                x = scaled.bias + ((total - channel.bias) << scaled.exponent if scaled.multiplier else 0)
+                assert abs(x) < 1 << 31
+                y = ((x * scaled.multiplier >> 32) + scaled.rounding) >> depthwise.SCALED_SHIFT
+                assert min(max(y, -128), 127) == channel.output(total)
+    assert found > 20
+
+
+@needs_arm
+def test_overlap_is_exact_and_tight() -> None:
+    broken = banded = 0
+    for height, width, channels, batches, stride in [
+        (9, 6, 3, 1, 1),
+        (14, 5, 2, 1, 1),
+        (12, 9, 4, 2, 2),
+        (20, 4, 3, 1, 2),
+    ]:
+        layer = lowered(height, width, channels, batches, stride=(stride, stride), zero_point=-128)
+        inputs, outputs = elements(layer)
+        x = data(inputs)
+        expected = call(layer, [x], outputs, check=False).outputs
+        for made in depthwise.candidates(layer):
+            (overlap,) = made.overlaps
+            assert overlap.step == channels
+            assert overlap.distance % channels == 0
+            nearest = max(overlap.distance, outputs - inputs)  # the output within the input
+            for distance in {nearest, nearest + channels, max(nearest, 0) + 5 * channels}:
+                assert call(made, [x], outputs, distance=distance).outputs == expected, (made.kernel, distance)
+            if overlap.distance > outputs - inputs or batches > 1:
+                banded += 1
+                broken += call(made, [x], outputs, distance=overlap.distance - channels).outputs != expected
+            got = call(made, [x], outputs, distance=nearest + 1)
+            broken += got.outputs != expected
+            banded += 1
+    assert broken >= banded - 1, "distances could be smaller"
+
+
+@needs_arm
+def test_instructions_are_linear_in_the_features() -> None:
+    for zero_point in (-128, -3):
+        for stride in (1, 2):
+            given, counts = [], []
+            for height, width in [
+                (5, 6),
+                (6, 5),
+                (9, 8),
+                (12, 12),
+                (24, 24),
+                (25, 5),
+                (3, 3),
+                (7, 7),
+                (10, 13),
+                (6, 10),
+            ]:
+                for channels in (2, 9):
+                    layer = lowered(
+                        height, width, channels, stride=(stride, stride), zero_point=zero_point, activation="relu6"
+                    )
+                    inputs, outputs = elements(layer)
+                    for made in depthwise.candidates(layer):
+                        assert made.kernel is not None
+                        given.append(list(depthwise.FEATURES[made.kernel](made).values()))
+                        counts.append(call(made, [data(inputs)], outputs, check=False).instructions)
+            a, b = np.array(given, float), np.array(counts, float)
+            x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
+            assert np.abs(a @ x / b - 1).max() < 0.02
+
+
+def test_not_applicable() -> None:
+    assert depthwise.candidates(lowered(6, 6, 4))
+    assert not depthwise.candidates(lowered(6, 6, 4, multiplier=2)), "two outputs a channel"
+    assert not depthwise.candidates(lowered(6, 6, 4, size=(3, 5))), "another window"
+    assert not depthwise.candidates(lowered(6, 6, 4, dilation=(2, 2))), "a dilated window"
+    assert not depthwise.candidates(lowered(6, 6, 4, stride=(1, 2))), "two strides"
+    assert not depthwise.candidates(lowered(6, 1, 4)), "a single column"
+    assert not depthwise.candidates(lowered(3, 64, 2)), "rows that are too long"
+    assert not depthwise.candidates(lowered(6, 6, 4, gain=4000.0)), "shifts to the left"

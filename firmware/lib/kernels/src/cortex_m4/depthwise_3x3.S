@@ -40,51 +40,164 @@
 .equ    CHANNELS, 40            @ that are left
 .equ    STREAM, 44
 .equ    PLANE, 48
-.equ    PAIRS, 52               @ of output rows
-.equ    ODD_ROW, 56
-.equ    ODD_COLUMN, 60
-.equ    LEFT, 64                @ pairs
-.equ    TARGET, 68              @ of the first copied element
-.equ    ROWS, 72                @ to copy
-.equ    LEAD, 76                @ 1: the first element of a row is the upper half of its word
-.equ    GROUPS, 80              @ of eight elements after it
-.equ    TAIL, 84                @ elements after these, 0 to 7; then the code's address
-.equ    SKIP, 88                @ from the end of a copied row to the next
+.equ    PAIRS, 52               @ 2 * (pairs of output rows - 1) + (1: the output has an odd width)
+.equ    LEFT, 56                @ likewise, pairs that are left
+.equ    ODD_ROW, 60
+.equ    TARGET, 64              @ of the first copied element
+.equ    ROWS, 68                @ to copy
+.equ    SKIP, 72                @ from the end of a copied row to the next
+.equ    CODE, 76                @ of a row, from START on: number, then address
+.equ    TAIL, 80                @ of a row's end, likewise
+.equ    GROUPS, 84              @ of eight elements
+.equ    RETURN, 88
 .equ    SAVED, 92               @ two registers
 .equ    FRAME, 100              @ with 9 saved registers a multiple of 8
 .equ    SCALED_SHIFT, 10
 
-@ Eight neighbours of a row, in two halves: the first or the second four of a group, 8 instructions.
-@ r0 input, r1 plane, r2 bytes between elements, r3 three times that; r6-r9 clobbered.
-.macro COPY_FOUR
-        ldrsb   r6, [r0]
-        ldrsb   r7, [r0, r2]
-        ldrsb   r8, [r0, r2, lsl #1]
-        ldrsb   r9, [r0, r3]
+@ Copying. r0 input, r1 plane, r2, r3, r4, r10: 1, 3, 5 and 7 times the bytes between elements, r5 SKIP, r11 CODE, r12 rows
+@ left; r6-r9 clobbered.
+.macro ELEMENT register, index
+    .if (\index) == 0
+        ldrsb   \register, [r0]
+    .elseif (\index) == 1
+        ldrsb   \register, [r0, r2]
+    .elseif (\index) == 2
+        ldrsb   \register, [r0, r2, lsl #1]
+    .elseif (\index) == 3
+        ldrsb   \register, [r0, r3]
+    .elseif (\index) == 4
+        ldrsb   \register, [r0, r2, lsl #2]
+    .elseif (\index) == 5
+        ldrsb   \register, [r0, r4]
+    .elseif (\index) == 6
+        ldrsb   \register, [r0, r3, lsl #1]
+    .else
+        ldrsb   \register, [r0, r10]
+    .endif
+.endm
+.macro ADVANCE elements
+    .if \elements == 1
+        add     r0, r0, r2
+    .elseif \elements == 2
+        add     r0, r0, r2, lsl #1
+    .elseif \elements == 3
+        add     r0, r0, r3
+    .elseif \elements == 4
         add     r0, r0, r2, lsl #2
+    .elseif \elements == 5
+        add     r0, r0, r4
+    .elseif \elements == 6
+        add     r0, r0, r3, lsl #1
+    .elseif \elements == 7
+        add     r0, r0, r10
+    .elseif \elements == 8
+        add     r0, r0, r2, lsl #3
+    .endif
+.endm
+.macro FOUR index
+        ELEMENT r6, \index
+        ELEMENT r7, \index + 1
+        ELEMENT r8, \index + 2
+        ELEMENT r9, \index + 3
         pkhbt   r6, r6, r7, lsl #16
         pkhbt   r8, r8, r9, lsl #16
         strd    r6, r8, [r1], #8
 .endm
-.macro COPY_TWO
-        ldrsb   r6, [r0]
-        ldrsb   r7, [r0, r2]
-        add     r0, r0, r2, lsl #1
+@ `elements` neighbours; with lead the first goes to the upper half of its word. A last single one leaves the half beside it,
+@ which is border.
+.macro ELEMENTS lead, elements
+    .if \lead
+        ELEMENT r6, 0
+        strh    r6, [r1], #2
+    .endif
+    .if \elements - \lead >= 4
+        FOUR    \lead
+    .endif
+    .if \elements - \lead == 8
+        FOUR    4
+    .endif
+    .if (\elements - \lead) & 2
+        ELEMENT r6, \elements - 2 - ((\elements - \lead) & 1)
+        ELEMENT r7, \elements - 1 - ((\elements - \lead) & 1)
         pkhbt   r6, r6, r7, lsl #16
         str     r6, [r1], #4
-.endm
-.macro COPY_ONE
-        ldrsb   r6, [r0]
-        add     r0, r0, r2
+    .endif
+    .if (\elements - \lead) & 1
+        ELEMENT r6, \elements - 1
         strh    r6, [r1], #4
+    .endif
+        ADVANCE \elements
 .endm
-@ The end of a row: r12 rows left, lr to the next row in the plane.
-.macro NEXT_ROW row, done
-        add     r1, r1, lr
+
+        .section .text.kernels_m4_depthwise_copy, "ax", %progbits
+        .balign 4
+        .hidden kernels_m4_depthwise_start
+        .hidden kernels_m4_depthwise_copy
+@ Numbers in the frame of a KERNEL become addresses; r0-r3 clobbered.
+        .global kernels_m4_depthwise_start
+        .thumb_func
+        .type   kernels_m4_depthwise_start, %function
+kernels_m4_depthwise_start:
+        adr     r0, START
+        ldrd    r1, r2, [sp, #CODE]
+        ldrh    r1, [r0, r1, lsl #1]
+        ldrh    r2, [r0, r2, lsl #1]
+        add     r1, r1, r0
+        add     r2, r2, r0
+        orr     r1, r1, #1              @ Thumb
+        orr     r2, r2, #1
+        strd    r1, r2, [sp, #CODE]
+        bx      lr
+        .balign 4
+START:
+        .irp    elements, 0, 1, 2, 3, 4, 5, 6, 7
+        .hword  TAIL_\elements - START
+        .endr
+        .irp    elements, 1, 2, 3, 4, 5, 6, 7, 8
+        .hword  LEAD_\elements - START
+        .endr
+        .hword  EIGHTS - START
+        .hword  LEAD_EIGHTS - START
+        .balign 4
+
+@ A channel's rows into the plane, in the frame of a KERNEL; all registers clobbered.
+        .global kernels_m4_depthwise_copy
+        .thumb_func
+        .type   kernels_m4_depthwise_copy, %function
+kernels_m4_depthwise_copy:
+        ldr     r2, [sp, #PIXEL]
+        ldr     r0, [sp, #INPUT]
+        str     lr, [sp, #RETURN]
+        ldrd    r1, r12, [sp, #TARGET]
+        ldrd    r5, r11, [sp, #SKIP]
+        add     r3, r2, r2, lsl #1
+        add     r4, r2, r2, lsl #2
+        add     r10, r3, r2, lsl #2
+        bx      r11
+LEAD_EIGHTS:                            @ one element, then as below
+        ELEMENTS 1, 1
+EIGHTS: ldr     lr, [sp, #GROUPS]
+1:      ELEMENTS 0, 8
+        subs    lr, lr, #1
+        bne     1b
+        ldr     pc, [sp, #TAIL]
+        .irp    elements, 0, 1, 2, 3, 4, 5, 6, 7
+TAIL_\elements:                         @ the end of a row, or a row without lead
+        ELEMENTS 0, \elements
+        add     r1, r1, r5
         subs    r12, r12, #1
-        bne     \row
-        b       \done
-.endm
+        it      ne
+        bxne    r11
+        ldr     pc, [sp, #RETURN]
+        .endr
+        .irp    elements, 1, 2, 3, 4, 5, 6, 7, 8
+LEAD_\elements:                         @ a row with lead
+        ELEMENTS 1, \elements
+        add     r1, r1, r5
+        subs    r12, r12, #1
+        bne     LEAD_\elements
+        ldr     pc, [sp, #RETURN]
+        .endr
 
 @ One window row. (r12, lr) = (c0, c1), (c2, c3); w01, w12 the row's weights, a, b the sums of the two outputs, from: what
 @ they start from.
@@ -222,18 +335,11 @@
     .endif
 .endm
 
-@ ny rows of outputs.
+@ ny rows of outputs, at least two columns; the odd column, if any, follows.
 .macro LINE variant, stride, ny, pitch
-        tst     r1, #\pitch - 1
-        beq     2f
 1:      BLOCK   \variant, \stride, 2, \ny, \pitch
         tst     r1, #\pitch - 1         @ a row ends where the pitch divides its address
         bne     1b
-2:      ldr     r12, [sp, #ODD_COLUMN]
-        cmp     r12, #0
-        beq     3f
-        BLOCK   \variant, \stride, 1, \ny, \pitch
-3:
 .endm
 
 .macro KERNEL variant, stride, pitch
@@ -246,58 +352,13 @@ kernels_m4_depthwise_3x3_s\stride\()_p\pitch\()_\variant:
         push    {r4-r11, lr}
         sub     sp, sp, #FRAME
         add     r12, sp, #PIXEL
-        ldm     r0!, {r1-r10}
-        stm     r12!, {r1-r10}
         ldm     r0!, {r1-r9}
-        adr     r10, 90f
-        ldrh    r11, [r10, r8, lsl #1]  @ tail
-        add     r8, r10, r11
+        stm     r12!, {r1-r9}
+        ldm     r0, {r1-r9}
         stm     r12, {r1-r9}
-        b       10f
-        .balign 4
-90:     .hword  60f - 90b, 61f - 90b, 62f - 90b, 63f - 90b, 64f - 90b, 65f - 90b, 66f - 90b, 67f - 90b
-
-        @ Copy a channel's rows.
-10:     ldr     r0, [sp, #INPUT]
-        ldr     r2, [sp, #PIXEL]
-        add     r3, r2, r2, lsl #1
-        ldr     r1, [sp, #TARGET]
-        ldrd    r12, r5, [sp, #ROWS]    @ and lead
-        ldrd    r4, r11, [sp, #GROUPS]  @ and tail
-        ldr     lr, [sp, #SKIP]
-20:     cbz     r5, 30f
-        ldrsb   r6, [r0]
-        add     r0, r0, r2
-        strh    r6, [r1], #2
-30:     cbz     r4, 50f
-        mov     r10, r4
-40:     COPY_FOUR
-        COPY_FOUR
-        subs    r10, r10, #1
-        bne     40b
-50:     mov     pc, r11
-60:     NEXT_ROW 20b, 70f
-61:     COPY_ONE
-        NEXT_ROW 20b, 70f
-62:     COPY_TWO
-        NEXT_ROW 20b, 70f
-63:     COPY_TWO
-        COPY_ONE
-        NEXT_ROW 20b, 70f
-64:     COPY_FOUR
-        NEXT_ROW 20b, 70f
-65:     COPY_FOUR
-        COPY_ONE
-        NEXT_ROW 20b, 70f
-66:     COPY_FOUR
-        COPY_TWO
-        NEXT_ROW 20b, 70f
-67:     COPY_FOUR
-        COPY_TWO
-        COPY_ONE
-        NEXT_ROW 20b, 70f
-
-70:     ldr     r12, [sp, #STREAM]
+        bl      kernels_m4_depthwise_start
+10:     bl      kernels_m4_depthwise_copy
+        ldr     r12, [sp, #STREAM]
     .if \stride == 1
         ldm     r12!, {r2-r7}
     .else
@@ -312,23 +373,31 @@ kernels_m4_depthwise_3x3_s\stride\()_p\pitch\()_\variant:
     .endif
         str     r12, [sp, #STREAM]
         ldr     r0, [sp, #OUTPUT]
-        ldrd    r1, r12, [sp, #PLANE]
+        ldrd    r1, r12, [sp, #PLANE]   @ and pairs
         cmp     r12, #0
-        beq     81f
+        blt     30f
         str     r12, [sp, #LEFT]
-80:     LINE    \variant, \stride, 2, \pitch
+20:     LINE    \variant, \stride, 2, \pitch
+        ldr     r12, [sp, #LEFT]
+        tst     r12, #1
+        beq     21f
+        BLOCK   \variant, \stride, 1, 2, \pitch
+        ldr     r12, [sp, #LEFT]
+21:     subs    r12, r12, #2
+        str     r12, [sp, #LEFT]
         ldrd    r12, lr, [sp, #PLANE_STEP]
         add     r1, r1, r12
         add     r0, r0, lr
-        ldr     r12, [sp, #LEFT]
-        subs    r12, r12, #1
-        str     r12, [sp, #LEFT]
-        bne     80b
-81:     ldr     r12, [sp, #ODD_ROW]
+        bpl     20b
+30:     ldr     r12, [sp, #ODD_ROW]
         cmp     r12, #0
-        beq     82f
+        beq     40f
         LINE    \variant, \stride, 1, \pitch
-82:     add     r12, sp, #OUTPUT
+        ldr     r12, [sp, #PAIRS]
+        tst     r12, #1
+        beq     40f
+        BLOCK   \variant, \stride, 1, 1, \pitch
+40:     add     r12, sp, #OUTPUT
         ldm     r12, {r0-r2}
         add     r0, r0, #1
         add     r1, r1, #1

@@ -29,8 +29,9 @@ static void image(const kernels_m4_depthwise_3x3_params *p, const int8_t *input,
       .channels = channels,
       .stream = p->weights,
       .plane = (int16_t *)(void *)plane,
-      .odd_column = odd,
-      .lead = p->pad_left,
+      .code = rest >= 8          ? KERNELS_M4_DEPTHWISE_GROUPS + p->pad_left
+              : p->pad_left != 0 ? KERNELS_M4_DEPTHWISE_LEAD + p->input_width
+                                 : rest,
       .groups = rest / 8,
       .tail = rest % 8,
       .skip = pitch - 2 * p->pad_left - (rest + 1) / 2 * 4,
@@ -51,7 +52,7 @@ static void image(const kernels_m4_depthwise_3x3_params *p, const int8_t *input,
     }
     job.output = output + y * row;
     job.input = input + first * p->input_width * channels;
-    job.pairs = count / 2;
+    job.pairs = 2 * (count / 2 - 1) + odd;
     job.odd_row = count & 1;
     job.target = (int16_t *)(void *)(plane + (first - top) * pitch + 2 * p->pad_left);
     job.rows = end - first;

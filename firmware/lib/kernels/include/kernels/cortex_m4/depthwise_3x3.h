@@ -52,6 +52,10 @@ KERNELS_M4_DEPTHWISE_3X3(s2_p32_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p64_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p128_linear);
 
+/* Numbers of the code that copies a row: n = 0 to 7 elements, starting with a word; n = 1 to 8 elements of which the
+ * first goes to the upper half of its word; groups and a tail, without and with such a first element before them. */
+enum { KERNELS_M4_DEPTHWISE_LEAD = 7, KERNELS_M4_DEPTHWISE_GROUPS = 16, KERNELS_M4_DEPTHWISE_LEAD_GROUPS = 17 };
+
 /* What the assembly works off: a band of one image. Steps in bytes. */
 typedef struct {
   int32_t pixel;       /* from an output to its right neighbour, and from an input */
@@ -62,17 +66,16 @@ typedef struct {
   const int8_t *input; /* channel 0, the first element to copy */
   int32_t channels;
   const int32_t *stream;
-  int16_t *plane; /* the first output's window; a block of outputs later the pitch divides the address */
-  int32_t pairs;  /* of output rows */
+  int16_t *plane; /* the first output's window; a row of blocks of outputs later the pitch divides the address */
+  int32_t pairs;  /* 2 * (pairs of output rows - 1) + (1 if the output has an odd width); the width is at least 2 */
+  int32_t left;   /* not used */
   int32_t odd_row;
-  int32_t odd_column;
-  int32_t unused;
   int16_t *target; /* where the first element is copied to */
   int32_t rows;    /* to copy, at least 1 */
-  int32_t lead;    /* 1: a row's first element goes to the upper half of its word */
-  int32_t groups;  /* of 8 elements after that */
-  int32_t tail;    /* elements after these, 0 to 7 */
   int32_t skip;    /* from the end of a copied row to the next; a word that is begun counts whole */
+  int32_t code;    /* how a row is copied; KERNELS_M4_DEPTHWISE_LEAD and so on */
+  int32_t tail;    /* 0 to 7: elements after the groups */
+  int32_t groups;  /* of 8 elements */
 } kernels_m4_depthwise_job;
 
 #ifdef __cplusplus
