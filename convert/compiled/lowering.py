@@ -4,12 +4,16 @@ from convert.compiled import (
     activation,
     conv,
     elementwise,
+    int16,
     join,
     move,
+    normalize,
     pool,
     quantize,
     recurrent,
+    reduce,
     reshape,
+    resize,
     transpose_conv,
     variables,
 )
@@ -31,10 +35,13 @@ OPERATORS: dict[str, Lower] = {
         elementwise,
         join,
         move,
+        normalize,
         pool,
         quantize,
         recurrent,
+        reduce,
         reshape,
+        resize,
         transpose_conv,
         variables,
     )
@@ -85,7 +92,8 @@ def lower(graph: Graph) -> tuple[Layer, ...]:
             raise refuse(
                 op, f"it and those before read over {MAX_BYTES >> 20} MiB of constants", "no microcontroller holds them"
             )
-        layer = OPERATORS[op.name](graph, op)
+        wide = int16.OPERATORS.get(op.name) if int16.is_wide(graph, op) else None
+        layer = (wide or OPERATORS[op.name])(graph, op)
         for t in (graph.tensors[i] for i in layer.inputs):
             if t.data is not None and t.dtype.name not in OPERANDS:
                 raise refuse(op, f"{describe(t)} is constant", "let the converter fold what is computed from it")

@@ -300,13 +300,24 @@ class Sweep:
             fusedActivationFunction=ACTIVATIONS[activation],
         )
 
-    def mean(self, x: int, axes: Sequence[int], keep: bool, gain: float = 1.0, zero_point: int = 5) -> int:
+    def mean(
+        self, x: int, axes: Sequence[int], keep: bool, gain: float = 1.0, zero_point: int = 5, name: str = "MEAN"
+    ) -> int:
         shape = self.shape(x)
         resolved = {a % len(shape) for a in axes}
         out_shape = [1 if i in resolved else n for i, n in enumerate(shape) if keep or i not in resolved]
         axis = self.tensor((len(axes),), "i4", None, data=axes)
         out = self.tensor(out_shape, scale=float(self.tensors[x].scale) / gain, zero_point=zero_point)
-        return self.op("MEAN", [x, axis], out, "ReducerOptions", keepDims=keep)
+        return self.op(name, [x, axis], out, "ReducerOptions", keepDims=keep)
+
+    def extreme(self, name: str, x: int, axes: Sequence[int], keep: bool) -> int:
+        return self.mean(x, axes, keep, 1.0, self.tensors[x].zero_point, name)
+
+    def arg(self, name: str, x: int, axis: int) -> int:
+        shape = list(self.shape(x))
+        del shape[axis]
+        inputs = [x, self.constant([axis])]
+        return self.op(name, inputs, self.tensor(shape, "i4", None), f"Arg{name[4:].capitalize()}Options", outputType=2)
 
     def add(self, a: int, b: int, scale: float, zero_point: int = 2, activation: str = "none") -> int:
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
