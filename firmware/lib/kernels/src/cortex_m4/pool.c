@@ -1,0 +1,228 @@
+#include "kernels/cortex_m4/pool.h"
+
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+
+#include <arm_acle.h>
+#include <string.h>
+
+#include "kernels/cortex_m4/clamp.h"
+#include "kernels/fixed_point.h"
+
+/* The part of a window that lies within the image. */
+typedef struct {
+  const int8_t *x; /* its first element, channel 0 */
+  int32_t rows;
+  int32_t columns;
+  int32_t channels; /* bytes from a pixel to the next */
+  int32_t row_gap;  /* bytes from the pixel behind a row's last to the next row's first */
+} part;
+
+static inline uint32_t load(const int8_t *p) {
+  uint32_t x;
+  memcpy(&x, p, sizeof x);
+  return x;
+}
+
+static inline uint32_t larger(uint32_t a, uint32_t b) {
+  (void)__ssub8((int8x4_t)a, (int8x4_t)b); /* flags a >= b, by which SEL chooses */
+  return __sel(a, b);
+}
+
+/* The largest values of four or eight channels from `channel` on. */
+static inline void maxima(const part *a, int32_t channel, int8_t *output, int eight) {
+  const int8_t *x = a->x + channel;
+  const int32_t step = a->channels, gap = a->row_gap;
+  uint32_t best = 0x80808080u, best4 = 0x80808080u;
+  for (int32_t i = a->rows; i > 0; i--) {
+    for (int32_t j = a->columns; j > 0; j--) {
+      best = larger(best, load(x));
+      if (eight) best4 = larger(best4, load(x + 4));
+      x += step;
+    }
+    x += gap;
+  }
+  memcpy(output, &best, 4);
+  if (eight) memcpy(output + 4, &best4, 4);
+}
+
+static __attribute__((noinline)) void maximum_of_pixel(const part *a, int8_t *output) {
+  int32_t c = 0;
+  for (; c + 8 <= a->channels; c += 8) maxima(a, c, output + c, 1);
+  if (c + 4 <= a->channels) {
+    maxima(a, c, output + c, 0);
+    c += 4;
+  }
+  for (; c < a->channels; c++) {
+    const int8_t *x = a->x + c;
+    int32_t best = INT8_MIN;
+    for (int32_t i = a->rows; i > 0; i--) {
+      for (int32_t j = a->columns; j > 0; j--) {
+        if (*x > best) best = *x;
+        x += a->channels;
+      }
+      x += a->row_gap;
+    }
+    output[c] = (int8_t)best;
+  }
+}
+
+/* Adds bytes 1 and 3 of `x` to the halfwords of `sum`, as __sxtab16 does bytes 0 and 2. */
+static inline int16x2_t add_odd(int16x2_t sum, uint32_t x) {
+  int16x2_t result;
+  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(x));
+  return result;
+}
+
+/* Sums of up to 255 values of four channels each: halfwords of channels 0 and 2, 1 and 3, 4 and 6, 5 and 7. */
+static inline void sums(const part *a, int32_t channel, int16x2_t to[4], int eight) {
+  const int8_t *x = a->x + channel;
+  const int32_t step = a->channels, gap = a->row_gap;
+  int16x2_t s02 = 0, s13 = 0, s46 = 0, s57 = 0;
+  for (int32_t i = a->rows; i > 0; i--) {
+    for (int32_t j = a->columns; j > 0; j--) {
+      const uint32_t u = load(x);
+      s02 = __sxtab16(s02, (int8x4_t)u);
+      s13 = add_odd(s13, u);
+      if (eight) {
+        const uint32_t v = load(x + 4);
+        s46 = __sxtab16(s46, (int8x4_t)v);
+        s57 = add_odd(s57, v);
+      }
+      x += step;
+    }
+    x += gap;
+  }
+  to[0] = s02;
+  to[1] = s13;
+  to[2] = s46;
+  to[3] = s57;
+}
+
+static int32_t sum_of(const part *a, int32_t channel) {
+  const int8_t *x = a->x + channel;
+  int32_t sum = 0;
+  for (int32_t i = a->rows; i > 0; i--) {
+    for (int32_t j = a->columns; j > 0; j--) {
+      sum += *x;
+      x += a->channels;
+    }
+    x += a->row_gap;
+  }
+  return sum;
+}
+
+/* With r = floor(2^30 / n) + 1 the shifted sum below is sum / n, rounded to nearest, ties away from zero: r is a little
+ * too large, which moves ties of either sign outwards, and not enough to move anything else (tried for all sums of up
+ * to 255 int8, tests/convert/compiled/cortex_m4/test_pool.py). */
+#define HALF (1 << 13)
+
+static inline void four_averages(const int16x2_t s[2], int32_t r, int8_t *output) {
+  output[0] = (int8_t)(__smlawb(r, s[0], HALF) >> 14);
+  output[1] = (int8_t)(__smlawb(r, s[1], HALF) >> 14);
+  output[2] = (int8_t)(__smlawt(r, s[0], HALF) >> 14);
+  output[3] = (int8_t)(__smlawt(r, s[1], HALF) >> 14);
+}
+
+static __attribute__((noinline)) void average_of_pixel(const part *a, int8_t *output) {
+  const int32_t r = (1 << 30) / (a->rows * a->columns) + 1;
+  int16x2_t s[4];
+  int32_t c = 0;
+  for (; c + 8 <= a->channels; c += 8) {
+    sums(a, c, s, 1);
+    four_averages(s, r, output + c);
+    four_averages(s + 2, r, output + c + 4);
+  }
+  if (c + 4 <= a->channels) {
+    sums(a, c, s, 0);
+    four_averages(s, r, output + c);
+    c += 4;
+  }
+  for (; c < a->channels; c++) output[c] = (int8_t)(__smlawb(r, sum_of(a, c), HALF) >> 14);
+}
+
+/* Clips [start, start + length) to [0, size): returns the clipped length and moves `start` up. */
+static int32_t clip(int32_t *start, int32_t length, int32_t size) {
+  const int32_t end = *start + length < size ? *start + length : size;
+  if (*start < 0) *start = 0;
+  return end - *start;
+}
+
+static inline void pool(const kernels_pool_params *p, const int8_t *input, int8_t *output,
+                        void (*pixel)(const part *, int8_t *)) {
+  const kernels_window *w = &p->window;
+  const int32_t row = w->input_width * p->channels;
+  int8_t *at = output;
+  part a = {input, 0, 0, p->channels, 0};
+  for (int32_t n = w->batches; n > 0; n--) {
+    int32_t top = -w->pad_top;
+    for (int32_t i = w->output_height; i > 0; i--) {
+      int32_t y = top, left = -w->pad_left;
+      a.rows = clip(&y, w->height, w->input_height);
+      for (int32_t j = w->output_width; j > 0; j--) {
+        int32_t x = left;
+        a.columns = clip(&x, w->width, w->input_width);
+        a.x = input + y * row + x * p->channels;
+        a.row_gap = row - a.columns * p->channels;
+        pixel(&a, at);
+        at += p->channels;
+        left += w->stride_width;
+      }
+      top += w->stride_height;
+    }
+    input += w->input_height * row;
+  }
+  if (p->minimum > INT8_MIN || p->maximum < INT8_MAX) {
+    kernels_m4_clamp_s8(output, (int32_t)(at - output), p->minimum, p->maximum);
+  }
+}
+
+void kernels_m4_average_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output) {
+  pool(params, input, output, average_of_pixel);
+}
+
+void kernels_m4_max_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output) {
+  pool(params, input, output, maximum_of_pixel);
+}
+
+static inline int8_t mean_of(const kernels_mean_params *p, int32_t sum) {
+  sum = fixed_add(fixed_multiply(sum + p->offset, p->multiplier, p->shift), p->zero_point);
+  return (int8_t)fixed_clamp(sum, INT8_MIN, INT8_MAX);
+}
+
+/* Means of four or eight channels; halfwords hold 255 values, so that longer sums are taken in pieces. */
+static inline void means(const kernels_mean_params *p, const part *whole, int32_t channel, int8_t *output, int eight) {
+  part a = *whole;
+  int32_t total[8] = {0};
+  for (int32_t left = whole->columns; left > 0; left -= a.columns) {
+    int16x2_t s[4];
+    a.columns = left < 255 ? left : 255;
+    sums(&a, channel, s, eight);
+    a.x += a.columns * a.channels;
+    for (int k = 0; k < (eight ? 4 : 2); k++) {
+      const int first = (k & 1) + (k & 2) * 2;
+      total[first] += (int16_t)s[k];
+      total[first + 2] += s[k] >> 16;
+    }
+  }
+  for (int k = 0; k < (eight ? 8 : 4); k++) output[k] = mean_of(p, total[k]);
+}
+
+void kernels_m4_mean_s8(const kernels_mean_params *params, const int8_t *input, int8_t *output) {
+  const kernels_mean_params p = *params;
+  part a = {input, 1, p.reduced[0], p.kept[1] * p.kept[2], 0};
+  for (int32_t n = p.kept[0]; n > 0; n--) {
+    int32_t c = 0;
+    for (; c + 8 <= a.channels; c += 8) means(&p, &a, c, output + c, 1);
+    if (c + 4 <= a.channels) {
+      means(&p, &a, c, output + c, 0);
+      c += 4;
+    }
+    for (; c < a.channels; c++) output[c] = mean_of(&p, sum_of(&a, c));
+    a.x += a.columns * a.channels;
+    output += a.channels;
+  }
+}
+
+#else
+typedef int kernels_m4_pool_is_for_cortex_m4; /* C99 has no empty translation unit */
+#endif
