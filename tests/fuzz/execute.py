@@ -9,6 +9,7 @@ from convert.compiled import compile_model, host
 from convert.errors import ToolError, UsageError
 
 _WORK = 20_000_000  # multiply-accumulates or bytes, above which a run says little for its time
+_FINE = 1e-4  # float32 over a smaller scale may leave int32, where TFLite Micro's cast is undefined
 
 
 def execute(data: bytes) -> str:
@@ -18,7 +19,7 @@ def execute(data: bytes) -> str:
 
 
 def _execute(data: bytes) -> str:
-    """Run an accepted model; returns what came of it: equal, refused (by TFLite Micro), crashed (that one), large.
+    """Run an accepted model; returns what came of it: equal, refused (by TFLite Micro), crashed (that one), large, overflows in TFLite Micro.
 
     Raises Finding where the C code does not compile, does something undefined or gives other outputs.
     """
@@ -26,6 +27,10 @@ def _execute(data: bytes) -> str:
     compiled = compile_model(g)
     if g.macs + sum(t.nbytes for t in g.tensors) > _WORK:
         return "large"
+    for op in g.operators:
+        x, out = (g.tensors[i] for i in (op.inputs[0] if op.inputs else 0, op.outputs[0] if op.outputs else 0))
+        if op.name == "QUANTIZE" and x.dtype.kind == "f" and out.quantization and out.quantization.scale < _FINE:
+            return "overflows in TFLite Micro"
     inputs = vectors(g, 2)
     try:
         outputs, layers = host.run(compiled, inputs, layers=True, sanitize=True, timeout=60)

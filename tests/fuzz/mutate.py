@@ -80,7 +80,8 @@ def _leaves(item: Any, depth: int = 0) -> list[tuple[Any, str]]:
 
 def _any_field(model: Any, rng: random.Random, _: list[bytes]) -> None:
     """Change one field anywhere."""
-    roots = [model.subgraphs[0], *model.subgraphs[0].operators, *model.subgraphs[0].tensors, model]
+    parts = [part for sub in model.subgraphs for part in (sub, *sub.operators, *sub.tensors)]
+    roots = [*parts, *model.operatorCodes, model]
     item, name = rng.choice(_leaves(rng.choice(roots)))
     setattr(item, name, _changed(getattr(item, name), rng))
 

@@ -1,6 +1,9 @@
 """The corpus to damage: one tiny whole model for each kind of operator. `python tests/fuzz/seeds.py` writes it anew."""
 
+from collections.abc import Callable
+
 from fuzz_paths import CORPUS
+from models import Op, T, add_subgraph, model, pack
 from tflite_builder import VALID, Sweep
 
 
@@ -96,13 +99,86 @@ def binary() -> Sweep:
     return s
 
 
-SEEDS = (convolution, grouped, depthwise, dense, pooling, residual, padding, tables, floats, transposed, binary)
+def moved() -> Sweep:
+    s = Sweep(12)
+    x = s.input((1, 4, 4, 4))
+    s.transpose(x, (0, 2, 1, 3))
+    s.slice(x, (0, 1, 0, 1), (1, 2, -1, 2))
+    s.strided_slice(x, (0, 3, 0, 1), (1, 0, 4, 2), (1, -2, 2, 1), shrink_mask=8)
+    s.blocks("DEPTH_TO_SPACE", s.blocks("SPACE_TO_DEPTH", x, 2), 2)
+    s.batches(
+        "BATCH_TO_SPACE_ND", s.batches("SPACE_TO_BATCH_ND", x, (2, 2), ((0, 0), (0, 0))), (2, 2), ((0, 0), (0, 0))
+    )
+    return s
+
+
+def resized() -> Sweep:
+    s = Sweep(13)
+    x = s.input((1, 3, 2, 2))
+    s.mirror_pad(x, ((0, 0), (1, 1), (0, 1), (0, 0)), 0)
+    s.resize("NEAREST_NEIGHBOR", x, (5, 3), half=True)
+    s.gather(x, s.constant((1, 0, 2)), axis=1)
+    return s
+
+
+def joined() -> Sweep:
+    s = Sweep(14)
+    x, y = s.input((1, 2, 3, 2)), s.input((1, 2, 3, 2))
+    s.concatenation((x, y, x), 3)
+    s.pack((x, y), 1)
+    s.divided("SPLIT", x, 2, (1, 1, 1))
+    s.divided("SPLIT_V", x, 2, (1, 2))
+    s.divided("UNPACK", x, 1, (1, 1))
+    return s
+
+
+def recurrent() -> Sweep:
+    s = Sweep(15)
+    s.svdf(s.input((1, 6)), 2, rank=2, memory=3)
+    s.lstm(s.input((1, 3, 4)), 2)
+    return s
+
+
+def variables() -> bytes:
+    """y = x + sum; sum = y, with the sum in a resource variable that a subgraph initialises."""
+
+    def handle(tensor: int) -> Op:
+        return Op("VAR_HANDLE", [], [tensor], "VarHandleOptions", {"sharedName": b"sum"})
+
+    def assign(variable: int, value: int) -> Op:
+        return Op("ASSIGN_VARIABLE", [variable, value], [], "AssignVariableOptions")
+
+    value = {"scale": 0.2, "zero_point": 7}
+    tensors = [T((1, 6), scale=0.1, zero_point=-5), T((), "resource", None), T((1, 6), **value), T((1, 6), **value)]
+    ops = [
+        Op("CALL_ONCE", [], [], "CallOnceOptions", {"initSubgraphIndex": 1}),
+        handle(1),
+        Op("READ_VARIABLE", [1], [2], "ReadVariableOptions"),
+        Op("ADD", [0, 2], [3], "AddOptions"),
+        assign(1, 3),
+    ]
+    m = model(tensors, ops, [0], [3])
+    initial = [T((), "resource", None), T((1, 6), **value, data=range(6))]
+    add_subgraph(m, initial, [handle(0), assign(0, 1)])
+    return pack(m)
+
+
+SEEDS: tuple[Callable[[], Sweep | bytes], ...] = (
+    *(convolution, grouped, depthwise, transposed, dense, pooling, residual, binary, padding, tables, floats),
+    *(moved, resized, joined, recurrent, variables),
+)
+
+
+def data_of(seed: Callable[[], Sweep | bytes]) -> bytes:
+    """The seed's file."""
+    made = seed()
+    return made if isinstance(made, bytes) else made.build().data
 
 
 def main() -> None:
     CORPUS.mkdir(exist_ok=True)
     for seed in SEEDS:
-        (CORPUS / f"{seed.__name__}.tflite").write_bytes(seed().build().data)
+        (CORPUS / f"{seed.__name__}.tflite").write_bytes(data_of(seed))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from execute import execute
 from fuzz_paths import CORPUS, FOLDER, REGRESSIONS, files
-from seeds import SEEDS
+from seeds import SEEDS, data_of
 from target import check, time_limit
 from tflite_builder import needs_compiler
 
@@ -18,7 +18,7 @@ def by_name(path: Path) -> str:
 
 def test_corpus_is_what_the_seeds_make() -> None:
     assert {path.stem: path.read_bytes() for path in files(CORPUS)} == {
-        seed.__name__: seed().build().data for seed in SEEDS
+        seed.__name__: data_of(seed) for seed in SEEDS
     }, "run python tests/fuzz/seeds.py"
 
 
