@@ -17,6 +17,8 @@ TURN = 4  # blocks of four inputs in one turn of the unrolled loop
 LAYOUT = (
     "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, then their stages"
 )
+NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
+NARROW_ROWS = 32  # a tile of matmul_narrow.S
 _UPPER_LIMIT = 1 << 23
 
 
@@ -72,14 +74,19 @@ def stream(weights: Array, stage: stages.Stage) -> Array:
     return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
 
 
-def candidates(layer: Layer) -> Sequence[Layer]:
-    """A kernels_matmul_s8 layer with several rows, three rows at a time."""
+def narrow_stream(weights: Array, stage: stages.Stage) -> Array:
+    """The stream of matmul_narrow.S: int32 (words,). `weights` is (channels, 8)."""
+    half = 2 * weights.astype(np.int64)[:, [0, 1, 4, 5]] & 0xFFFF
+    words = half | (2 * weights.astype(np.int64)[:, [2, 3, 6, 7]]) << 16
+    whole = np.concatenate([words, stages.words(stage).astype(np.int64)], axis=1)
+    return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def _made(layer: Layer, kernel: str, laid: Constant, scratch: int, block: int) -> Layer:
+    """The layer with another kernel that works off `block` rows at a time."""
     p = layer.params
-    weights, stage = stages.array(p, "weights"), stages.nested(p, "stage")
-    rows, (channels, depth) = stages.number(p, "rows"), weights.shape
-    if rows < 2 or not exact(weights, stage):
-        return []
-    laid = Constant("weights", stream(weights[:, tile_order(1, depth)], stage), LAYOUT)
+    stage, (channels, depth) = stages.nested(p, "stage"), stages.array(p, "weights").shape
+    rows = stages.number(p, "rows")
     params: dict[str, Value] = {
         "rows": rows,
         "depth": depth,
@@ -90,14 +97,31 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     }
     made = replace(
         layer,
-        kernel=f"kernels_m4_matmul_{stages.variant(stage)}_s8",
+        kernel=f"{kernel}_{stages.variant(stage)}_s8",
         params=params,
         params_type="kernels_m4_matmul_params",
         constants=(laid,),
-        scratch_bytes=8 * PIXELS * blocks_of(depth),
+        scratch_bytes=scratch,
         overlaps=(),
     )
-    return [overlap.overlapping(made, overlap.rows(rows, depth, channels, block=PIXELS))]
+    return overlap.overlapping(made, overlap.rows(rows, depth, channels, block=block))
+
+
+def candidates(layer: Layer) -> Sequence[Layer]:
+    """A kernels_matmul_s8 layer with several rows, three rows at a time; with 8 inputs also a channel at a time."""
+    p = layer.params
+    weights, stage = stages.array(p, "weights"), stages.nested(p, "stage")
+    rows, (channels, depth) = stages.number(p, "rows"), weights.shape
+    found: list[Layer] = []
+    if rows < 2:
+        return found
+    if exact(weights, stage):
+        laid = Constant("weights", stream(weights[:, tile_order(1, depth)], stage), LAYOUT)
+        found.append(_made(layer, "kernels_m4_matmul", laid, 8 * PIXELS * blocks_of(depth), PIXELS))
+    if depth == NARROW_DEPTH and channels in NARROW_CHANNELS and stages.applicable(stage, weights):
+        laid = Constant("weights", narrow_stream(weights, stage), "stream: a channel's weights doubled, its stage")
+        found.append(_made(layer, f"kernels_m4_matmul8x{channels}", laid, 2 * depth * NARROW_ROWS, NARROW_ROWS))
+    return found
 
 
 def tile_features(tiles: int, blocks: int, channels: int) -> dict[str, float]:
@@ -127,5 +151,26 @@ def features(layer: Layer) -> dict[str, float]:
     }
 
 
+def narrow_features(layer: Layer) -> dict[str, float]:
+    """Calls, tiles, channels' and rows' passes of matmul_narrow.S."""
+    p = layer.params
+    rows, channels = stages.number(p, "rows"), stages.number(p, "channels")
+    whole, rest = divmod(rows, NARROW_ROWS)
+    tiles = whole + (rest > 0)
+    return {
+        "calls": 1,
+        "tiles": tiles,
+        "channels": tiles * channels,
+        "outputs": rows * channels,
+        "turns": channels * (whole * (NARROW_ROWS // TURN) + -(-rest // TURN)),
+        "rows": rows,
+        "clamped": rows * channels * stages.narrow(p),
+    }
+
+
 CANDIDATES = {"kernels_matmul_s8": candidates}
-FEATURES = {f"kernels_m4_matmul_{variant}_s8": features for variant in ("relu", "linear")}
+FEATURES = {f"kernels_m4_matmul_{variant}_s8": features for variant in ("relu", "linear")} | {
+    f"kernels_m4_matmul8x{channels}_{variant}_s8": narrow_features
+    for channels in NARROW_CHANNELS
+    for variant in ("relu", "linear")
+}

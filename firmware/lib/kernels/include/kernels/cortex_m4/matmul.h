@@ -35,6 +35,20 @@ void kernels_m4_matmul_relu_s8(const kernels_m4_matmul_params *params, const int
 void kernels_m4_matmul_linear_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
                                  int8_t *output);
 
+/* The same for depth 8 and 16, 32 or 64 channels, for any int8 weights. The stream holds eight words a channel: its
+ * weights doubled, two int16 a word, of inputs (0, 2), (1, 3), (4, 6) and (5, 7), and its kernels_m4_channel. scratch:
+ * 512 bytes, word-aligned. 32 rows are read before their outputs are written. */
+#define KERNELS_M4_MATMUL8(channels, variant)                                                                      \
+  void kernels_m4_matmul8x##channels##_##variant##_s8(const kernels_m4_matmul_params *params, const int8_t *input, \
+                                                      int8_t *scratch, int8_t *output)
+KERNELS_M4_MATMUL8(16, relu);
+KERNELS_M4_MATMUL8(32, relu);
+KERNELS_M4_MATMUL8(64, relu);
+KERNELS_M4_MATMUL8(16, linear);
+KERNELS_M4_MATMUL8(32, linear);
+KERNELS_M4_MATMUL8(64, linear);
+#undef KERNELS_M4_MATMUL8
+
 /* The parts, in assembly. */
 
 /* Three pixels' inputs, each `rows` rows of 4 * words + rest bytes at any alignment. */
@@ -61,6 +75,22 @@ typedef struct {
 void kernels_m4_tile_relu_s8(const int16_t *tile, const int32_t *stream, int8_t *output, const kernels_m4_block *block);
 void kernels_m4_tile_linear_s8(const int16_t *tile, const int32_t *stream, int8_t *output,
                                const kernels_m4_block *block);
+
+/* Widens `rows` (at least 1) rows of 8 inputs at any alignment: tile int16 [row][4][2], pairs (0, 2), (1, 3), (4, 6)
+ * and (5, 7). */
+void kernels_m4_narrow_widen_s8(const int8_t *input, int16_t *tile, int32_t rows);
+
+/* All outputs of `rows` (at least 1) rows of that tile, for 16, 32 or 64 channels. */
+#define KERNELS_M4_NARROW(channels, variant)                                                                     \
+  void kernels_m4_narrow_##channels##_##variant##_s8(const int16_t *tile, const int32_t *stream, int8_t *output, \
+                                                     int32_t rows)
+KERNELS_M4_NARROW(16, relu);
+KERNELS_M4_NARROW(32, relu);
+KERNELS_M4_NARROW(64, relu);
+KERNELS_M4_NARROW(16, linear);
+KERNELS_M4_NARROW(32, linear);
+KERNELS_M4_NARROW(64, linear);
+#undef KERNELS_M4_NARROW
 
 #ifdef __cplusplus
 }
