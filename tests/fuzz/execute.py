@@ -19,8 +19,9 @@ def execute(data: bytes) -> str:
 
 
 def _execute(data: bytes) -> str:
-    """Run an accepted model; returns what came of it: equal, refused (by TFLite Micro), crashed (that one), large, overflows in TFLite Micro.
+    """Run an accepted model; returns what came of it.
 
+    "equal", "refused" or "crashed" (by TFLite Micro), "large", "overflows in TFLite Micro": nothing to compare.
     Raises Finding where the C code does not compile, does something undefined or gives other outputs.
     """
     g = graph.load(data)
