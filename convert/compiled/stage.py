@@ -28,14 +28,15 @@ _MAX_DEPTH = 1 << 17
 
 
 def activation_range(op: Operator, out: Tensor) -> tuple[int, int]:
-    """Smallest and largest int8 output of the operator's fused activation."""
+    """Smallest and largest output (int8 or int16) of the operator's fused activation."""
     kind = int(op.options.get("fusedActivationFunction", 0))
     if kind not in _RANGES:
         raise refuse(op, f"fused activation number {kind} is not supported", "use none, ReLU, ReLU6 or ReLU-1-to-1")
     q = per_tensor(op, out)
     low, high = (None if r is None else fixed_point.quantize(r, q.scale, q.zero_point) for r in _RANGES[kind])
-    minimum = max(-128, -128 if low is None else low)
-    maximum = min(127, 127 if high is None else high)
+    least, most = (-32768, 32767) if out.dtype == np.int16 else (-128, 127)
+    minimum = max(least, least if low is None else low)
+    maximum = min(most, most if high is None else high)
     if minimum > maximum:
         raise refuse(
             op,
@@ -69,7 +70,7 @@ def output_stage(graph: Graph, op: Operator, weights: Array, axis: int, *, fold:
     Raises UsageError for quantisations, biases or depths that are not supported.
     """
     x, w, out = tensor(graph, op, 0), tensor(graph, op, 1), output(graph, op)
-    scales = _weight_scales(op, w, axis, len(weights))
+    scales = weight_scales(op, w, axis, len(weights))
     if weights.shape[1] >= _MAX_DEPTH:
         raise refuse(op, f"{weights.shape[1]} products an output may overflow 32 bits", f"use fewer than {_MAX_DEPTH}")
     qx, qout = per_tensor(op, x), per_tensor(op, out)
@@ -87,7 +88,8 @@ def output_stage(graph: Graph, op: Operator, weights: Array, axis: int, *, fold:
     }
 
 
-def _weight_scales(op: Operator, w: Tensor, axis: int, channels: int) -> Array:
+def weight_scales(op: Operator, w: Tensor, axis: int, channels: int) -> Array:
+    """The scales of symmetric weights: one, or one a channel along `axis`."""
     q = w.quantization
     if q is None or not (q.scales > 0).all():
         raise refuse(op, f"{describe(w)} has no valid scale", "convert the model to full-integer int8")
