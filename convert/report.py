@@ -146,7 +146,7 @@ def layers_of(graph: Graph) -> tuple[Layer, ...]:
         return Layer(
             index=op.index,
             operator=op.name,
-            output=graph.tensors[op.outputs[0]].shape,
+            output=graph.tensors[op.outputs[0]].shape if op.outputs else (),
             macs=graph.macs_of(op),
             weight_bytes=sum(t.nbytes for t in constants),
             output_bytes=sum(graph.tensors[i].nbytes for i in op.outputs if i >= 0),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from convert.compiled import fixed_point, pool
+from convert.compiled import fixed_point, pool, reduce
 from convert.compiled.broadcast import broadcast
 from convert.compiled.layer import (
     Array,
@@ -118,7 +118,7 @@ def _unsuited(op: Operator, x: Tensor, w: Tensor, out: Tensor) -> Exception:
 
 
 def conv_2d(graph: Graph, op: Operator) -> Layer:
-    """CONV_2D of int16, grouped or not."""
+    """CONV_2D of int16 with int8 weights and biases of int64 (sums of 64 bits) or int32, grouped or not."""
     x, w, out, weights = _weights(graph, op, 4)
     win = window(op, x, out, (w.shape[1], w.shape[2]))
     channels = x.shape[3]
@@ -129,7 +129,10 @@ def conv_2d(graph: Graph, op: Operator) -> Layer:
 
 
 def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
-    """DEPTHWISE_CONV_2D of int16, as a convolution with a group for each input channel."""
+    """DEPTHWISE_CONV_2D of int16 with int8 weights and int64 biases.
+
+    It is a convolution with a group for each input channel.
+    """
     x, w, out, weights = _weights(graph, op, 4)
     win = window(op, x, out, (w.shape[1], w.shape[2]))
     if w.shape[0] != 1 or w.shape[3] != out.shape[3] or w.shape[3] % x.shape[3]:
@@ -140,7 +143,10 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
 
 
 def fully_connected(graph: Graph, op: Operator) -> Layer:
-    """FULLY_CONNECTED of int16, as a convolution of one pixel an element of the batch."""
+    """FULLY_CONNECTED of int16 with int8 weights and biases of int64 (sums of 64 bits) or int32.
+
+    It is a convolution of one pixel an element of the batch.
+    """
     x, w, out, weights = _weights(graph, op, 2)
     channels, depth = w.shape
     rows = x.elements // depth
@@ -156,7 +162,10 @@ def fully_connected(graph: Graph, op: Operator) -> Layer:
 
 
 def add(graph: Graph, op: Operator) -> Layer:
-    """ADD of two int16 tensors; both are brought to twice the larger input scale, with 15 bits of headroom."""
+    """ADD of two int16 tensors with broadcasting; either may be constant.
+
+    Both are brought to twice the larger input scale, with 15 bits of headroom.
+    """
     a, b, out = tensor(graph, op, 0), tensor(graph, op, 1), output(graph, op)
     _symmetric(op, a, b, out)
     shape = broadcast(graph, op)
@@ -211,6 +220,14 @@ def average_pool_2d(graph: Graph, op: Operator) -> Layer:
 def max_pool_2d(graph: Graph, op: Operator) -> Layer:
     """MAX_POOL_2D of int16."""
     return _pool(graph, op, pool.max_pool_2d, "kernels_max_pool_s16")
+
+
+def mean(graph: Graph, op: Operator) -> Layer:
+    """MEAN of int16 over at most two groups of axes, of fewer than 65,536 elements each."""
+    layer = reduce.mean(_as_int8(graph, op), op)
+    if tensor(graph, op, 0).elements >= _MAX_COUNT * output(graph, op).elements:
+        raise refuse(op, "its sums may overflow 32 bits", f"average fewer than {_MAX_COUNT} elements")
+    return replace(layer, kernel="kernels_mean_s16", overlaps=())
 
 
 def _ends(graph: Graph, op: Operator) -> tuple[Tensor, Tensor]:
@@ -372,6 +389,7 @@ OPERATORS: dict[str, Lower] = {
     "FULLY_CONNECTED": fully_connected,
     "LOGISTIC": logistic,
     "MAX_POOL_2D": max_pool_2d,
+    "MEAN": mean,
     "QUANTIZE": quantize,
     "SOFTMAX": softmax,
     "TANH": tanh,

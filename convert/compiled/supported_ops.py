@@ -13,7 +13,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from convert.cache import atomic_write
-from convert.compiled import cortex_m4, host, layer, lowering
+from convert.compiled import cortex_m4, host, int16, layer, lowering
 from convert.paths import ROOT
 
 PAGE = ROOT / "docs" / "SUPPORTED_OPS.md"
@@ -113,16 +113,21 @@ def _sentence(function: Callable[..., Any]) -> str:
     return " ".join(paragraph.split()).replace("|", "\\|")
 
 
+def _sentences(function: Callable[..., Any], wide: Callable[..., Any] | None) -> str:
+    return _sentence(function) + (f" Also {_sentence(wide)}" if wide else "")
+
+
 def _listed(names: list[str], otherwise: str) -> str:
     return ", ".join(f"`{name}`" for name in names) or otherwise
 
 
 def _row(name: str, function: Callable[..., Any]) -> str:
-    texts = _texts(function)
+    wide = int16.OPERATORS.get(name)
+    texts = _texts(function) | (_texts(wide) if wide else set())
     portable = _kernels(name, texts)
     makers = [maker for kernel in portable for maker in cortex_m4.CANDIDATES.get(kernel, [])]
     special = sorted({k for maker in makers for k in _kernels(name, _texts(maker)) if k.startswith("kernels_m4_")})
-    columns = (name, _types(texts), _sentence(function), _listed(portable, "in place"), _listed(special, "-"))
+    columns = (name, _types(texts), _sentences(function, wide), _listed(portable, "in place"), _listed(special, "-"))
     return f"| {' | '.join(columns)} |"
 
 

@@ -81,6 +81,8 @@ def pool_sweep() -> Sweep:
         s.pool(x, kind, size, stride, padding)
     for kind, activation in product(("AVERAGE", "MAX"), ("relu", "relu6", "relu_n1_to_1")):
         s.pool(x, kind, activation=activation)
+    for axes, keep, gain in product([(1, 2), (1,), (3,), (0, 1, 2, 3)], (True, False), (0.3, 1.0, 7.0)):
+        s.mean(x, axes, keep, gain=gain, zero_point=0)
     return s
 
 

@@ -65,3 +65,22 @@ void kernels_average_pool_s16(const kernels_pool_params *params, const int16_t *
 void kernels_max_pool_s16(const kernels_pool_params *params, const int16_t *input, int16_t *output) {
   pool(params, input, output, maximum);
 }
+
+void kernels_mean_s16(const kernels_mean_params *params, const int16_t *input, int16_t *output) {
+  const kernels_mean_params *p = params;
+  const int32_t inner = p->reduced[1] * p->kept[2];
+  const int32_t outer = p->kept[1] * inner;
+  for (int32_t a = 0; a < p->kept[0]; a++) {
+    for (int32_t b = 0; b < p->kept[1]; b++) {
+      for (int32_t c = 0; c < p->kept[2]; c++) {
+        int32_t sum = p->offset;
+        for (int32_t i = 0; i < p->reduced[0]; i++) {
+          for (int32_t j = 0; j < p->reduced[1]; j++) sum += input[i * outer + b * inner + j * p->kept[2] + c];
+        }
+        sum = fixed_add(fixed_multiply(sum, p->multiplier, p->shift), p->zero_point);
+        *output++ = (int16_t)fixed_clamp(sum, INT16_MIN, INT16_MAX);
+      }
+    }
+    input += p->reduced[0] * outer;
+  }
+}
