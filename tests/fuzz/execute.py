@@ -1,13 +1,17 @@
 """Accepted models are built with sanitizers, run, and compared with TFLite Micro where that takes them too."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from target import Finding, memory_unlimited
 from tflite_builder import vectors
 
 from convert import golden, graph
-from convert.compiled import compile_model, host
+from convert.compiled import CompiledModel, compile_model, device, host
 from convert.errors import ToolError, UsageError
 
+Layers = Mapping[int, Any] | None
 _WORK = 20_000_000  # multiply-accumulates or bytes, above which a run says little for its time
 _FINE = 1e-4  # float32 over a smaller scale may leave int32, where TFLite Micro's cast is undefined
 
@@ -43,10 +47,21 @@ def _execute(data: bytes) -> str:
         return "refused"
     except ToolError:
         return "crashed"
-    assert layers is not None
-    assert reference.layers is not None
+    _compare("portable, here", compiled, layers, reference.layers)
+    if device.available():
+        special = compile_model(g, "cortex_m4")
+        try:
+            _, layers = device.run(special, inputs, layers=True, timeout=120)
+        except ToolError as e:
+            raise Finding(str(e)[-1500:]) from e
+        _compare("Cortex-M4, in QEMU", special, layers, reference.layers)
+    return "equal" if outputs.tobytes() == reference.outputs.tobytes() else "equal but for NaNs"
+
+
+def _compare(where: str, compiled: CompiledModel, ours: Layers, expected: Layers) -> None:
+    assert ours is not None
+    assert expected is not None
     for layer in compiled.lowered:
         for i in layer.outputs:
-            if not np.array_equal(layers[i], reference.layers[i], equal_nan=layers[i].dtype.kind == "f"):
-                raise Finding(f"operator {layer.op.index} ({layer.op.name}) differs from TFLite Micro")
-    return "equal" if outputs.tobytes() == reference.outputs.tobytes() else "equal but for NaNs"
+            if i in ours and not np.array_equal(ours[i], expected[i], equal_nan=ours[i].dtype.kind == "f"):
+                raise Finding(f"{where}: operator {layer.op.index} ({layer.op.name}, {layer.kernel}) differs")
