@@ -11,8 +11,8 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -26,11 +26,12 @@ from scipy.optimize import nnls
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "convert"), str(ROOT / "tests" / "convert" / "compiled")]
 
-from tflite_builder import SAME, VALID, Sweep, vectors  # noqa: E402
+from tflite_builder import SAME, Sweep, vectors  # noqa: E402
 
 from convert.compiled import CompiledModel, cortex_m4, device, lowering, memory  # noqa: E402
 from convert.compiled.cortex_m4 import costs  # noqa: E402
 from convert.compiled.layer import Layer  # noqa: E402
+from convert.graph import Graph  # noqa: E402
 
 UNITS = ("instructions", "cycles")
 Build = Callable[[Sweep], object]
@@ -46,9 +47,10 @@ def _conv(image: tuple[int, ...], channels: int, size: tuple[int, int], stride: 
     return lambda s: s.conv(s.input(image), channels, size, stride, padding=padding, **style)
 
 
-def _depthwise(image: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], padding: int) -> Build:
-    style = [_relu(-128), {}][sum(image) % 2]
-    return lambda s: s.depthwise(s.input(image), 1, size, stride, padding=padding, **style)
+def _depthwise(
+    image: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], style: dict[str, object]
+) -> Build:
+    return lambda s: s.depthwise(s.input(image), 1, size, stride, **style)
 
 
 def shapes(rng: np.random.Generator) -> list[Build]:
@@ -69,13 +71,16 @@ def shapes(rng: np.random.Generator) -> list[Build]:
         size = [(3, 3), (3, 3), (5, 5), (1, 3), (7, 1), (10, 4), (2, 2)][between(1, 7) - 1]
         stride = [(1, 1), (2, 2), (1, 1)][between(1, 3) - 1]
         made.append(_conv((1, between(10, 20), between(7, 20), between(1, 24)), 2 * between(2, 16), size, stride, SAME))
-    for _ in range(22):
-        size, stride = [((3, 3), (1, 1)), ((3, 3), (2, 2)), ((3, 3), (1, 1)), ((5, 5), (1, 1)), ((1, 5), (1, 1))][
-            between(1, 5) - 1
-        ]
-        made.append(_depthwise(image(26, 4 * between(1, 16)), size, stride, SAME))
-    for _ in range(4):
-        made.append(_depthwise((1, between(5, 20), between(5, 20), between(3, 31)), (3, 3), (1, 1), VALID))
+    for stride in ((1, 1), (2, 2)):
+        for widths in ((2, 29), (2, 29), (31, 61), (63, 90)):  # the planes' pitches are powers of two
+            for style in (_relu(-128), {}):
+                for _ in range(3):
+                    place = 1, between(2, 24), between(*widths), between(3, 64 if widths[1] < 60 else 12)
+                    made.append(_depthwise(place, (3, 3), stride, style))
+    for size in ((5, 5), (1, 5), (3, 1)):
+        for style in (_relu(-128), {}):
+            for _ in range(3):
+                made.append(_depthwise(image(26, between(3, 40)), size, (1, 1), style))
     for _ in range(12):
         depth, channels = 4 * between(2, 160), between(4, 200)
         made.append(lambda s, d=depth, c=channels: s.dense(s.input((1, d)), c, "relu", zero_point=-128))
@@ -91,6 +96,12 @@ def shapes(rng: np.random.Generator) -> list[Build]:
             for channels in (4 * between(1, 16), between(3, 40)):
                 where = (1, between(6, 20), between(6, 20), channels)
                 made.append(lambda s, w=where, k=kind, n=size: s.pool(s.input(w), k, n, n))
+    for channels in (4, 6, 16, 31, 64):
+        made.append(lambda s, w=image(12, channels): s.mean(s.input(w), (1, 2), False))
+    for channels in range(2, 20, 3):
+        for style in (_relu(-128), {}):
+            where = image(20, 8)
+            made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
     for _ in range(5):
         where = image(16, between(3, 64))
         made.append(lambda s, w=where: s.add(s.input(w), s.input(w, scale=0.03, zero_point=-9), 0.1))
@@ -105,38 +116,44 @@ class Row:
     features: costs.Features
     instructions: int
     cycles: int
-    code: dict[str, int]  # bytes of the kernel library's functions and tables in the image, compiled with -Os
+    layer: Layer
+    graph: Graph
 
 
 _PLACED = re.compile(r"^ \.(?:text|rodata)(\S*)\s+0x[0-9a-f]+\s+0x([0-9a-f]+)\s+\S*/(\S+)\.[cS]\.o$", re.MULTILINE)
 
 
-def code_of(compiled: CompiledModel) -> dict[str, int]:
-    """What the linker takes from the kernel library for a model, by file and section."""
+def code_of(row: Row) -> dict[str, int]:
+    """What the linker takes from the kernel library for a layer, by file and section, in bytes; compiled with -Os."""
+    plan = memory.plan(row.graph, (row.layer,), exact=False)
     with tempfile.TemporaryDirectory() as folder:
-        device.build(compiled, Path(folder))
+        device.build(CompiledModel(row.graph, (row.layer,), plan, "cortex_m4", "size"), Path(folder))
         text = (Path(folder) / "model.map").read_text()
     # A name that is too long for its column stands on a line of its own.
     lines = re.sub(r"^( \.\S+)\n\s+", r"\1 ", text[text.index("Linker script and memory map") :], flags=re.MULTILINE)
     return {f"{file}{section}": int(size, 16) for section, size, file in _PLACED.findall(lines) if int(size, 16)}
 
 
-def measure(build: Build) -> Iterator[Row]:
-    """Run a layer with every kernel that takes it."""
+def measure(builds: list[Build]) -> list[Row]:
+    """Run all layers in one model, once with every one's first option, then with the second, and so on."""
     s = Sweep(7)
-    build(s)
+    for build in builds:
+        build(s)
     g = s.build()
-    (layer,) = lowering.lower(g)
-    options = cortex_m4.candidates(layer)
-    for option in options if len(options) > 1 else []:
-        chosen: tuple[Layer, ...] = (option,)
-        compiled = CompiledModel(g, chosen, memory.plan(g, chosen), "cortex_m4")
-        (count,) = device.profile(compiled, vectors(g)[2]).layers
-        assert option.kernel is not None
-        assert count is not None
-        features = cortex_m4.FEATURES[option.kernel](option)
-        small = replace(compiled, optimize="size")
-        yield Row(option.kernel, features, count.instructions, count.cycles, code_of(small))
+    options = [cortex_m4.candidates(layer) for layer in lowering.lower(g)]
+    vector = vectors(g)[2]
+    rows = []
+    for turn in range(max(map(len, options))):
+        chosen = tuple(given[min(turn, len(given) - 1)] for given in options)
+        plan = memory.plan(g, chosen, exact=False)
+        ordered = tuple(chosen[k] for k in plan.order)
+        profile = device.profile(CompiledModel(g, ordered, plan, "cortex_m4"), vector)
+        for k, count in zip(plan.order, profile.layers, strict=True):
+            layer = chosen[k]
+            if turn < len(options[k]) > 1 and layer.kernel is not None and count is not None:
+                features = cortex_m4.FEATURES[layer.kernel](layer)
+                rows.append(Row(layer.kernel, features, count.instructions, count.cycles, layer, g))
+    return rows
 
 
 def fit(rows: list[Row], counts: list[int]) -> dict[str, float]:
@@ -159,9 +176,7 @@ def errors(rows: list[Row], known: dict[str, dict[str, float]], unit: str) -> np
 def main(check: bool) -> None:
     """Fit the cost model of the Cortex-M4's kernels to counts from the emulator."""
     console = Console(width=110)
-    rows: list[Row] = []
-    for build in shapes(np.random.default_rng(2 if check else 1)):
-        rows.extend(measure(build))
+    rows = measure(shapes(np.random.default_rng(2 if check else 1)))
     kernels = sorted({row.kernel for row in rows})
     table = Table(Column("kernel", no_wrap=True), "layers", "instructions: worst", "mean", "cycles: worst", "mean")
     stored = json.loads(costs.FILE.read_text())["kernels"] if check else {}
@@ -169,7 +184,7 @@ def main(check: bool) -> None:
         own = [row for row in rows if row.kernel == kernel]
         if not check:
             stored[kernel] = {unit: fit(own, [getattr(row, unit) for row in own]) for unit in UNITS}
-            stored[kernel]["code"] = {name: size for row in own for name, size in sorted(row.code.items())}
+            stored[kernel]["code"] = code_of(own[0])
         cells = []
         for unit in UNITS:
             off = np.abs(errors(own, stored[kernel], unit))

@@ -8,11 +8,11 @@ linear in. `costs` turns them into instructions and estimated cycles.
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
-from convert.compiled.cortex_m4 import costs, dense, matmul
+from convert.compiled.cortex_m4 import add, conv, costs, dense, depthwise, matmul, pool
 from convert.compiled.cortex_m4.settle import settled
 from convert.compiled.layer import Layer
 
-_FAMILIES: tuple[ModuleType, ...] = (matmul, dense)
+_FAMILIES: tuple[ModuleType, ...] = (matmul, dense, conv, depthwise, pool, add)
 
 CANDIDATES: dict[str, list[Callable[[Layer], Sequence[Layer]]]] = {}
 FEATURES: dict[str, Callable[[Layer], costs.Features]] = dict(costs.PORTABLE)

@@ -5,6 +5,7 @@ convert.compiled.cycles.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,10 +90,16 @@ def _pool(layer: Layer) -> Features:
 def _add(layer: Layer) -> Features:
     shape = layer.params["shape"]
     assert isinstance(shape, tuple)
-    elements = 1.0
-    for n in shape:
-        elements *= n
+    elements = float(math.prod(shape))
     return {"calls": 1, "rows": elements / shape[-1], "elements": elements}
+
+
+def _mean(layer: Layer) -> Features:
+    kept, reduced = layer.params["kept"], layer.params["reduced"]
+    assert isinstance(kept, tuple)
+    assert isinstance(reduced, tuple)
+    outputs = float(math.prod(kept))
+    return {"calls": 1, "outputs": outputs, "elements": outputs * math.prod(reduced)}
 
 
 PORTABLE: dict[str, Callable[[Layer], Features]] = {
@@ -102,6 +109,8 @@ PORTABLE: dict[str, Callable[[Layer], Features]] = {
     "kernels_average_pool_s8": _pool,
     "kernels_max_pool_s8": _pool,
     "kernels_add_s8": _add,
+    "kernels_sub_s8": _add,
+    "kernels_mean_s8": _mean,
 }
 
 
@@ -129,6 +138,6 @@ def estimate(kernel: str, features: Features) -> Cost:
     known = _coefficients()[kernel]
 
     def total(unit: str) -> float:
-        return sum(known[unit][name] * amount for name, amount in features.items())
+        return sum(known[unit].get(name, 0) * amount for name, amount in features.items())
 
     return Cost(total("instructions"), total("cycles"))

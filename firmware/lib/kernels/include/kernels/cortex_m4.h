@@ -4,6 +4,7 @@
 #define KERNELS_CORTEX_M4_H
 
 #include "kernels/cortex_m4/add.h"
+#include "kernels/cortex_m4/conv.h"
 #include "kernels/cortex_m4/dense.h"
 #include "kernels/cortex_m4/depthwise_3x3.h"
 #include "kernels/cortex_m4/matmul.h"
