@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convert.compiled import fixed_point
+from convert.compiled import fixed_point, overlap
 from convert.compiled.layer import (
     Array,
     Constant,
@@ -45,7 +45,8 @@ def table_layer(graph: Graph, op: Operator, table: Array, input: int = 0) -> Lay
         "elements": tensor(graph, op, input).elements,
         "table": Constant("table", table, "indexed by the input as an unsigned byte"),
     }
-    return make(graph, op, "kernels_table_8", "kernels_table_params", params, inputs=op.inputs[input : input + 1])
+    layer = make(graph, op, "kernels_table_8", "kernels_table_params", params, inputs=op.inputs[input : input + 1])
+    return overlap.overlapping(layer, overlap.rows(tensor(graph, op, input).elements, 1, 1))
 
 
 def _ends(graph: Graph, op: Operator) -> tuple[Quantization, Quantization]:
@@ -300,7 +301,9 @@ def softmax(graph: Graph, op: Operator) -> Layer:
         "exponentials_count": len(table),
         "exponentials": Constant("exponentials", table, "indexed by the distance from the maximum"),
     }
-    return make(graph, op, "kernels_softmax_s8", "kernels_softmax_params", params)
+    layer = make(graph, op, "kernels_softmax_s8", "kernels_softmax_params", params)
+    # In its last pass over a row the kernel reads an element, then writes its output.
+    return overlap.overlapping(layer, overlap.rows(x.elements, 1, 1))
 
 
 OPERATORS: dict[str, Lower] = {

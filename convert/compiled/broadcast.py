@@ -6,6 +6,7 @@ from itertools import dropwhile
 
 import numpy as np
 
+from convert.compiled import overlap
 from convert.compiled.activation import table_layer, table_of
 from convert.compiled.layer import Layer, Value, describe, output, refuse, require_type, tensor
 from convert.graph import Graph, Operator, Tensor
@@ -93,6 +94,14 @@ def _strides(dimensions: list[tuple[int, bool]]) -> tuple[int, ...]:
         strides.append(0 if repeated else step)
         step *= 1 if repeated else length
     return tuple(reversed(strides))
+
+
+def over_operands(layer: Layer, shape: Broadcast) -> Layer:
+    """A kernel that goes through the output element by element may write it over either operand."""
+    for index, strides in enumerate((shape.a, shape.b)):
+        size = 1 + sum((n - 1) * step for n, step in zip(shape.shape, strides, strict=True))
+        layer = overlap.overlapping(layer, overlap.elements(shape.shape, strides, size), index)
+    return layer
 
 
 def table_of_scalar(graph: Graph, op: Operator, function: Callable[[int, int], int]) -> Layer | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from convert.compiled import fixed_point
-from convert.compiled.broadcast import Broadcast, broadcast, operands, table_of_scalar
+from convert.compiled.broadcast import Broadcast, broadcast, operands, over_operands, table_of_scalar
 from convert.compiled.layer import Layer, Lower, Value, describe, make, per_tensor, refuse
 from convert.compiled.stage import activation_range
 from convert.graph import Graph, Operator
@@ -55,7 +55,7 @@ def _sum(graph: Graph, op: Operator, kernel: str, sign: int) -> Layer:
         "minimum": minimum,
         "maximum": maximum,
     }
-    return make(graph, op, kernel, "kernels_add_params", params, inputs=op.inputs[:2])
+    return over_operands(make(graph, op, kernel, "kernels_add_params", params, inputs=op.inputs[:2]), shape)
 
 
 def add(graph: Graph, op: Operator) -> Layer:
@@ -110,17 +110,18 @@ def mul(graph: Graph, op: Operator) -> Layer:
         "minimum": minimum,
         "maximum": maximum,
     }
-    return table_of_scalar(graph, op, value) or _binary(graph, op, "mul", params)
+    return table_of_scalar(graph, op, value) or _binary(graph, op, "mul", params, shape)
 
 
-def _binary(graph: Graph, op: Operator, name: str, params: dict[str, Value]) -> Layer:
-    return make(graph, op, f"kernels_{name}_s8", f"kernels_{name}_params", params, inputs=op.inputs[:2])
+def _binary(graph: Graph, op: Operator, name: str, params: dict[str, Value], shape: Broadcast) -> Layer:
+    layer = make(graph, op, f"kernels_{name}_s8", f"kernels_{name}_params", params, inputs=op.inputs[:2])
+    return over_operands(layer, shape)
 
 
 def _extremum(graph: Graph, op: Operator, kernel: str, choose: Callable[[int, int], int]) -> Layer:
     shape = _alike(graph, op)
-    return table_of_scalar(graph, op, choose) or make(
-        graph, op, kernel, "kernels_broadcast", shape.params, inputs=op.inputs[:2]
+    return table_of_scalar(graph, op, choose) or over_operands(
+        make(graph, op, kernel, "kernels_broadcast", shape.params, inputs=op.inputs[:2]), shape
     )
 
 
@@ -173,7 +174,7 @@ def prelu(graph: Graph, op: Operator) -> Layer:
         "slope_shift": negative[1],
         "zero_point": qout.zero_point,
     }
-    return table_of_scalar(graph, op, value) or _binary(graph, op, "prelu", params)
+    return table_of_scalar(graph, op, value) or _binary(graph, op, "prelu", params, shape)
 
 
 OPERATORS: dict[str, Lower] = {

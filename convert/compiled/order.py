@@ -14,7 +14,7 @@ from convert.compiled.layer import Layer, Overlap
 from convert.compiled.placement import align, least_extent
 from convert.graph import Graph
 
-_MOST_STATES = 4000
+_MOST_STEPS = 12_000  # of one layer, in each search
 _BEAM = 24
 
 Overlaps = Callable[[Layer, Mapping[int, int]], Mapping[tuple[int, int], Overlap]]
@@ -109,7 +109,8 @@ class _Search:
         heap = [(0, 0, 0, self.start())]
         finished: set[int] = set()
         everything = (1 << self.count) - 1
-        while heap and len(finished) < _MOST_STATES:
+        steps = 0
+        while heap and steps < _MOST_STEPS:
             peak, _, done, live = heapq.heappop(heap)
             if done in finished:
                 continue
@@ -117,6 +118,7 @@ class _Search:
                 return self._path(came), True
             finished.add(done)
             for k in self.ready(done):
+                steps += 1
                 work, then = self.run(k, done, live)
                 after, most = done | 1 << k, max(peak, work)
                 if most < limit and most < peaks.get(after, limit):
@@ -135,6 +137,7 @@ class _Search:
     def beam(self, limit: int) -> tuple[int, ...] | None:
         """An order with a peak below `limit`, if one is found among the most promising."""
         states: dict[int, tuple[int, int, tuple[int, ...]]] = {0: (0, self.start(), ())}
+        steps = 0
         for _ in range(self.count):
             found: dict[int, tuple[int, int, tuple[int, ...]]] = {}
             for done, (peak, live, path) in states.items():
@@ -144,7 +147,9 @@ class _Search:
                     after = done | 1 << k
                     if option[0] < limit and (after not in found or option < found[after]):
                         found[after] = option
-            states = dict(sorted(found.items(), key=lambda item: item[1])[:_BEAM])
+            steps += len(found)
+            width = _BEAM if steps < _MOST_STEPS else 1
+            states = dict(sorted(found.items(), key=lambda item: item[1])[:width])
         return next((path for _, _, path in states.values()), None)
 
 

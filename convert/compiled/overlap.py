@@ -9,7 +9,7 @@ What counts is the order in which the kernel's C or assembly really works: a ker
 block of channels has a step for each block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,6 +126,16 @@ def windowed(
     read = np.where((begin < total)[:, None], begin[:, None] + groups // (output_pixel // input_pixel), total)
     written = (end - output_pixel)[:, None] + np.minimum(groups + store, output_pixel)
     return distance(read.reshape(-1), written.reshape(-1), total)
+
+
+def elements(shape: Sequence[int], strides: Sequence[int], size: int) -> int:
+    """The distance of a kernel that makes one output byte after the other, each of one input byte.
+
+    `strides` are elements of the input from one index of the output to the next, of an input of `size` bytes.
+    """
+    grid = np.indices(tuple(shape), np.int64).reshape(len(shape), -1)
+    read = (np.asarray(strides, np.int64)[:, None] * grid).sum(axis=0)
+    return distance(read, np.arange(1, len(read) + 1), size)
 
 
 def overlapping(layer: Layer, distance: int, input: int = 0, output: int = 0, *, step: int = 1) -> Layer:

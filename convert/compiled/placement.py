@@ -17,7 +17,9 @@ from math import lcm
 
 ALIGNMENT = 4  # bytes; the widest that a kernel reads in one go is a word, and LDRD wants no more than its alignment
 SHUFFLES = 300
-DETERMINISTIC_TIME = 8.0  # CP-SAT's own measure of work, about a second each
+_MOST_SHUFFLED = 200_000  # pairs, in all shuffles together
+_MOST_PAIRS = 4000  # for CP-SAT; a network of 100 layers has some hundred
+DETERMINISTIC_TIME = 4.0  # CP-SAT's own measure of work, about a second each
 
 
 def align(size: int) -> int:
@@ -156,31 +158,40 @@ class _Problem:
 
     # First fit.
 
-    def _candidates(self, i: int, offsets: Mapping[int, int]) -> set[int]:
-        """Places that touch a neighbour; one of them is the lowest that i fits in."""
-        places = {0}
-        for j in self.neighbours[i]:
-            if j not in offsets:
-                continue
-            places.add(offsets[j] + self.sizes[j])
-            if (reach := self.reaches.get((i, j))) is not None:
-                # As an input, i is the higher one; negative reaches let it start below the output.
-                lowest = max(offsets[j] + reach.low, 0)
-                places.add(lowest + (offsets[j] - lowest) % reach.step)
-            if (reach := self.reaches.get((j, i))) is not None:
-                highest = offsets[j] - reach.low
-                places.update({highest, highest % reach.step} if highest >= 0 else ())
-        return places
+    def _blocked(self, i: int, j: int, at: int) -> tuple[int, int]:
+        """First and last place that i may not take because of j at `at`, but for those in steps."""
+        low, high = at - self.sizes[i] + 1, at + self.sizes[j] - 1
+        if (reach := self.reaches.get((i, j))) is not None and reach.step == 1:
+            high = min(high, at + reach.low - 1)
+        if (reach := self.reaches.get((j, i))) is not None and reach.step == 1:
+            low = max(low, at - reach.low + 1)
+        return low, high
+
+    def _lowest(self, i: int, offsets: Mapping[int, int]) -> int:
+        """The lowest place that i fits in, beside all that has been placed."""
+        near = [j for j in self.neighbours[i] if j in offsets]
+        blocked = [self._blocked(i, j, offsets[j]) for j in near]
+        at = 0
+        for low, high in sorted(blocked):
+            if at < low:
+                break
+            at = max(at, high + 1)
+        # In steps from a neighbour there may be lower ones, right behind what another one blocks.
+        for j in near:
+            reach = self.reaches.get((i, j)) or self.reaches.get((j, i))
+            if reach is not None and reach.step > 1:
+                for _, high in [(0, -1), *blocked]:
+                    place = max(high + 1, 0)
+                    place += (offsets[j] - place) % reach.step
+                    if place < at and all(self.fits(i, place, k, offsets[k]) for k in near):
+                        at = place
+        return at
 
     def first_fit(self, order: Sequence[int]) -> tuple[int, dict[int, int]]:
         """Put each buffer, in the given order, in the lowest place that it fits in; return (total, offsets)."""
         offsets: dict[int, int] = {}
         for i in order:
-            near = [(j, offsets[j]) for j in self.neighbours[i] if j in offsets]
-            for at in sorted(self._candidates(i, offsets)):
-                if all(self.fits(i, at, j, other) for j, other in near):
-                    offsets[i] = at
-                    break
+            offsets[i] = self._lowest(i, offsets)
         return max((at + self.sizes[i] for i, at in offsets.items()), default=0), offsets
 
     def heuristic(self, bound: int, shuffles: int) -> tuple[int, dict[int, int]]:
@@ -200,7 +211,7 @@ class _Problem:
             if best[0] > bound:
                 best = min(best, (*self.first_fit(order), order), key=lambda found: found[0])
         rng = random.Random(0)
-        for _ in range(shuffles if len(b) > 1 else 0):
+        for _ in range(min(shuffles, _MOST_SHUFFLED // (1 + len(self.pairs))) if len(b) > 1 else 0):
             if best[0] <= bound:
                 break
             order = list(best[2])
@@ -287,7 +298,7 @@ def place(
     bound = problem.bound()
     total, found = problem.heuristic(bound, shuffles)
     spent = 0.0
-    if exact and total > bound and solver_present():
+    if exact and total > bound and len(problem.pairs) <= _MOST_PAIRS and solver_present():
         total, found, bound, spent = problem.solve(total, found, bound)
     offsets.update({i: base + found[n] * ALIGNMENT for n, i in enumerate(problem.chosen)})
     ends = tuple(offsets[i] for i in range(len(buffers)))

@@ -1,6 +1,6 @@
 """Crossings between quantisations and to and from float32: QUANTIZE, DEQUANTIZE."""
 
-from convert.compiled import fixed_point
+from convert.compiled import fixed_point, overlap
 from convert.compiled.activation import table_layer, table_of
 from convert.compiled.layer import Layer, Lower, describe, make, output, per_tensor, refuse, require_type, tensor
 from convert.graph import Graph, Operator, Tensor
@@ -22,7 +22,8 @@ def quantize(graph: Graph, op: Operator) -> Layer:
     qout = per_tensor(op, out)
     if x.dtype.name == "float32":
         params = {"elements": x.elements, "scale": qout.scale, "zero_point": qout.zero_point}
-        return make(graph, op, "kernels_quantize_f32_s8", "kernels_scale_params", params)
+        layer = make(graph, op, "kernels_quantize_f32_s8", "kernels_scale_params", params)
+        return overlap.overlapping(layer, overlap.rows(x.elements, x.dtype.itemsize, 1))
     qx = per_tensor(op, x)
     multiplier, shift = fixed_point.quantize_multiplier(qx.scale / qout.scale)
     results = _RANGES[out.dtype.name]
@@ -46,7 +47,8 @@ def dequantize(graph: Graph, op: Operator) -> Layer:
     q = per_tensor(op, x)
     params = {"elements": x.elements, "scale": q.scale, "zero_point": q.zero_point}
     kernel = "kernels_dequantize_s8_f32" if x.dtype.name == "int8" else "kernels_dequantize_u8_f32"
-    return make(graph, op, kernel, "kernels_scale_params", params)
+    layer = make(graph, op, kernel, "kernels_scale_params", params)
+    return overlap.overlapping(layer, overlap.rows(x.elements, 1, out.dtype.itemsize))
 
 
 OPERATORS: dict[str, Lower] = {"QUANTIZE": quantize, "DEQUANTIZE": dequantize}
