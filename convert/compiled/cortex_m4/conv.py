@@ -11,7 +11,7 @@ import numpy as np
 from convert.compiled import overlap
 from convert.compiled.cortex_m4 import matmul
 from convert.compiled.cortex_m4 import stage as stages
-from convert.compiled.layer import Constant, Layer, Value
+from convert.compiled.layer import Layer, Value
 
 
 def merged(window: Mapping[str, Value], channels: int) -> tuple[dict[str, Value], int]:
@@ -79,8 +79,6 @@ def candidates(layer: Layer) -> Sequence[Layer]:
         return []
     kernel, stage = stages.array(p, "weights"), stages.nested(p, "stage")
     weights = kernel.reshape(len(kernel), -1)
-    if not matmul.exact(weights, stage):
-        return []
     window, channels = merged(stages.nested(p, "window"), stages.number(p, "input_channels"))
     w = {name: stages.number(window, name) for name in window}
     rows, row = w["height"], w["width"] * channels
@@ -88,7 +86,7 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     copying = lines < w["output_height"] or columns < w["output_width"]
     copies, scratch = _scratch(rows, row, copying)
     order = matmul.tile_order(rows, row)
-    laid = Constant("weights", matmul.stream(weights[:, order], stage), matmul.LAYOUT)
+    pixels = w["batches"] * w["output_height"] * w["output_width"]
     params: dict[str, Value] = {
         "window": window,
         "input_channels": channels,
@@ -101,18 +99,40 @@ def candidates(layer: Layer) -> Sequence[Layer]:
         "first_column": first_column,
         "columns": columns,
         "copies": copies,
-        "weights": laid,
     }
-    made = replace(
-        layer,
-        kernel=f"kernels_m4_conv_{stages.variant(stage)}_s8",
-        params=params,
-        params_type="kernels_m4_conv_params",
-        constants=(laid,),
-        scratch_bytes=scratch,
-        overlaps=(),
+    distance = _distance(window, channels, len(weights))
+    found = []
+    for kind, laid in matmul.streams(weights[:, order], stage, pixels):
+        made = replace(
+            layer,
+            kernel=f"kernels_m4_conv{kind}_{stages.variant(stage)}_s8",
+            params={**params, "weights": laid},
+            params_type="kernels_m4_conv_params",
+            constants=(laid,),
+            scratch_bytes=scratch,
+            overlaps=(),
+        )
+        found.append(overlap.overlapping(made, distance))
+    return found
+
+
+def _quick_tiles(w: Mapping[str, int], params: Mapping[str, Value]) -> int:
+    """Tiles of three neighbouring pixels whose windows lie inside, which the kernel sets up at once."""
+    first_line, lines, first, columns = (
+        stages.number(params, name) for name in ("first_line", "lines", "first_column", "columns")
     )
-    return [overlap.overlapping(made, _distance(window, channels, len(weights)))]
+    quick = at = 0  # `at`: pixels of the tile that is begun
+    for line in [*range(w["output_height"])] * w["batches"]:
+        inside = range(first, first + columns) if first_line <= line < first_line + lines else range(0)
+        column = 0
+        while column < w["output_width"]:
+            if at == 0 and column in inside and column + 2 in inside:
+                quick += 1
+                column += 3
+            else:
+                at = (at + 1) % matmul.PIXELS
+                column += 1
+    return quick
 
 
 def features(layer: Layer) -> dict[str, float]:
@@ -135,6 +155,7 @@ def features(layer: Layer) -> dict[str, float]:
         "rest_bytes": tiles * rows * (row % 4),
         "lines": w["batches"] * w["output_height"],
         "pixels": pixels,
+        "quick_tiles": _quick_tiles(w, p),
         "copied": copied,
         "copied_runs": copied * rows * runs,
         "copied_words": copied * rows * (row / 4),
@@ -143,4 +164,4 @@ def features(layer: Layer) -> dict[str, float]:
 
 
 CANDIDATES = {"kernels_conv_s8": candidates}
-FEATURES = {f"kernels_m4_conv_{variant}_s8": features for variant in ("relu", "linear")}
+FEATURES = {f"kernels_m4_conv{kind}_s8": features for kind in matmul.KINDS}

@@ -19,7 +19,11 @@ LAYOUT = (
 )
 NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
 NARROW_ROWS = 32  # a tile of matmul_narrow.S
+WIDE_LAYOUT = "wide stream: for two output channels biases, doubled weights of every two inputs, stages"
+KINDS = ("_relu", "_linear", "_wide_relu", "_wide_linear")  # ends of the kernels' names
 _UPPER_LIMIT = 1 << 23
+# Where fewer pixels share a weight, or weights are more, twice the memory is a high price for an eighth of the time.
+_WIDE_PIXELS, _WIDE_WEIGHTS = 256, 4096
 
 
 def weights_are_symmetric(weights: Array) -> bool:
@@ -40,6 +44,13 @@ def exact(weights: Array, stage: stages.Stage) -> bool:
         and sums_fit_24_bits(weights)
         and stages.applicable(stage, weights)
     )
+
+
+def wide_pays(weights: Array, stage: stages.Stage, pixels: int) -> bool:
+    """Whether a stream with 16 bits a weight is exact, and either small or the only one that is."""
+    if len(weights) < 2 or not stages.applicable(stage, weights):
+        return False
+    return not exact(weights, stage) or (pixels >= _WIDE_PIXELS and weights.size <= _WIDE_WEIGHTS)
 
 
 def blocks_of(depth: int) -> int:
@@ -72,6 +83,29 @@ def stream(weights: Array, stage: stages.Stage) -> Array:
     channel = stages.words(stage).astype(np.int64)
     whole = np.concatenate([words, channel[first], channel[first + 1]], axis=1)
     return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def wide_stream(weights: Array, stage: stages.Stage) -> Array:
+    """The stream of matmul_wide.S: int32 (words,); weights, filling and odd channels as in `stream`."""
+    channels, depth = weights.shape
+    first = np.minimum(np.arange(0, channels, 2), channels - 2)
+    padded = 2 * np.pad(weights.astype(np.int64), ((0, 0), (0, 4 * blocks_of(depth) - depth)))
+    words = (padded[:, 0::2] & 0xFFFF) | padded[:, 1::2] << 16
+    both = np.stack([words[first], words[first + 1]], axis=2).reshape(len(first), -1)
+    channel = stages.words(stage).astype(np.int64)
+    bias, rest = np.repeat(channel[:, :1], PIXELS, axis=1), channel[:, 1:]
+    whole = np.concatenate([bias[first], bias[first + 1], both, rest[first], rest[first + 1]], axis=1)
+    return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def streams(weights: Array, stage: stages.Stage, pixels: int) -> list[tuple[str, Constant]]:
+    """The streams that suit weights, (channels, depth) in the tile's order: part of the kernel's name, and constant."""
+    found = []
+    if exact(weights, stage):
+        found.append(("", Constant("weights", stream(weights, stage), LAYOUT)))
+    if wide_pays(weights, stage, pixels):
+        found.append(("_wide", Constant("weights", wide_stream(weights, stage), WIDE_LAYOUT)))
+    return found
 
 
 def narrow_stream(weights: Array, stage: stages.Stage) -> Array:
@@ -115,9 +149,8 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     found: list[Layer] = []
     if rows < 2:
         return found
-    if exact(weights, stage):
-        laid = Constant("weights", stream(weights[:, tile_order(1, depth)], stage), LAYOUT)
-        found.append(_made(layer, "kernels_m4_matmul", laid, 8 * PIXELS * blocks_of(depth), PIXELS))
+    for kind, laid in streams(weights[:, tile_order(1, depth)], stage, rows):
+        found.append(_made(layer, f"kernels_m4_matmul{kind}", laid, 8 * PIXELS * blocks_of(depth), PIXELS))
     if depth == NARROW_DEPTH and channels in NARROW_CHANNELS and stages.applicable(stage, weights):
         laid = Constant("weights", narrow_stream(weights, stage), "stream: a channel's weights doubled, its stage")
         found.append(_made(layer, f"kernels_m4_matmul8x{channels}", laid, 2 * depth * NARROW_ROWS, NARROW_ROWS))
@@ -169,7 +202,7 @@ def narrow_features(layer: Layer) -> dict[str, float]:
 
 
 CANDIDATES = {"kernels_matmul_s8": candidates}
-FEATURES = {f"kernels_m4_matmul_{variant}_s8": features for variant in ("relu", "linear")} | {
+FEATURES = {f"kernels_m4_matmul{kind}_s8": features for kind in KINDS} | {
     f"kernels_m4_matmul8x{channels}_{variant}_s8": narrow_features
     for channels in NARROW_CHANNELS
     for variant in ("relu", "linear")

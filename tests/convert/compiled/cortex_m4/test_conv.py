@@ -8,7 +8,7 @@ from kernel_call import call, needs_arm
 from tflite_builder import SAME, VALID, Sweep
 
 from convert.compiled import lowering
-from convert.compiled.cortex_m4 import conv
+from convert.compiled.cortex_m4 import conv, matmul
 from convert.compiled.layer import Constant, Layer
 
 STAGES = [("none", -7), ("relu", -128), ("relu6", -3)]
@@ -63,9 +63,14 @@ CASES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _wide_streams_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "_WIDE_PIXELS", 0)
+
+
 def made(layer: Layer) -> Layer:
-    (candidate,) = conv.candidates(layer)
-    return candidate
+    """The kernel with raw-word weights."""
+    return conv.candidates(layer)[0]
 
 
 @needs_arm
@@ -75,7 +80,10 @@ def test_equals_portable(activation: str, zero_point: int) -> None:
         layer = case.layer(activation=activation, zero_point=zero_point, per_channel=k % 2 == 0, gain=1.0 + k % 3)
         assert layer.kernel == "kernels_conv_s8"
         expected = call(layer, [case.data()], case.outputs(layer), check=False)
-        assert call(made(layer), [case.data()], case.outputs(layer)).outputs == expected.outputs, case
+        assert len(conv.candidates(layer)) == 2
+        for candidate in conv.candidates(layer):
+            got = call(candidate, [case.data()], case.outputs(layer))
+            assert got.outputs == expected.outputs, (case, candidate.kernel)
 
 
 @needs_arm
@@ -115,7 +123,8 @@ def test_overlap_is_exact_and_tight() -> None:
 
 
 @needs_arm
-def test_instructions_are_linear_in_the_features() -> None:
+@pytest.mark.parametrize("kind", [0, 1])
+def test_instructions_are_linear_in_the_features(kind: int) -> None:
     for activation, zero_point in (("relu", -128), ("relu6", -3)):
         rows, counts = [], []
         for case in [
@@ -124,7 +133,7 @@ def test_instructions_are_linear_in_the_features() -> None:
             *(Case((1, 20, 10, c), 16, (10, 4), (2, 2)) for c in (1, 2)),
             *(Case((1, 30, 1, c), 8, (5, 1)) for c in (3, 8, 16)),
         ]:
-            layer = made(case.layer(activation=activation, zero_point=zero_point))
+            layer = conv.candidates(case.layer(activation=activation, zero_point=zero_point))[kind]
             assert layer.kernel is not None
             rows.append(list(conv.FEATURES[layer.kernel](layer).values()))
             counts.append(call(layer, [case.data()], case.outputs(layer), check=False).instructions)
@@ -144,4 +153,6 @@ def test_not_applicable() -> None:
     lowest = weights.values.copy()
     lowest[1, 1, 1, 0] = -128
     changed = replace(layer, params={**layer.params, "weights": replace(weights, values=lowest)})
-    assert not conv.candidates(changed), "a weight of -128"
+    (wide,) = conv.candidates(changed)
+    assert wide.kernel == "kernels_m4_conv_wide_linear_s8", "a weight of -128"
+    assert not conv.candidates(CASES[0].layer(gain=4000.0)), "shifts to the left"

@@ -30,6 +30,11 @@ SHAPES = [
 STAGES = [("none", -7), ("relu", -128), ("relu6", -128), ("relu6", -3), ("relu_n1_to_1", 4), ("none", 127)]
 
 
+@pytest.fixture(autouse=True)
+def _wide_streams_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "_WIDE_PIXELS", 0)
+
+
 def lowered(rows: int, depth: int, channels: int, **more: object) -> Layer:
     """The portable layer of a dense layer with random weights."""
     s = Sweep(rows + 3 * depth + 7 * channels)
@@ -39,7 +44,7 @@ def lowered(rows: int, depth: int, channels: int, **more: object) -> Layer:
 
 
 def made(layer: Layer) -> Layer:
-    """The kernel for all shapes."""
+    """The kernel with raw-word weights."""
     return matmul.candidates(layer)[0]
 
 
@@ -90,7 +95,22 @@ def test_largest_sums() -> None:
         for value in (-128, 127):
             x = np.full(rows * depth, value, np.int8).tobytes()
             expected = call(extreme, [x], rows * channels, check=False)
-            assert call(made(extreme), [x], rows * channels).outputs == expected.outputs
+            for candidate in matmul.candidates(extreme):
+                assert call(candidate, [x], rows * channels).outputs == expected.outputs
+
+
+@needs_arm
+def test_weights_of_any_value() -> None:
+    for rows, depth, channels in [(4, 21, 5), (4, 8, 16)]:
+        layer = lowered(rows, depth, channels)
+        values = np.random.default_rng(2).choice([-128, 127, 0], (channels, depth)).astype(np.int8)
+        lowest = replace(layer, params={**layer.params, "weights": Constant("weights", values, "")})
+        kernels = [candidate.kernel or "" for candidate in matmul.candidates(lowest)]
+        assert kernels[0].startswith("kernels_m4_matmul_wide_")
+        x = data(rows, depth)
+        expected = call(lowest, [x], rows * channels, check=False)
+        for candidate in matmul.candidates(lowest):
+            assert call(candidate, [x], rows * channels).outputs == expected.outputs, candidate.kernel
 
 
 @needs_arm
@@ -111,14 +131,17 @@ def test_overlap_is_exact_and_tight() -> None:
 
 
 @needs_arm
-def test_instructions_are_linear_in_the_features() -> None:
+@pytest.mark.parametrize("kind", [0, 1])
+def test_instructions_are_linear_in_the_features(kind: int) -> None:
     for activation, zero_point in (("relu", -128), ("relu6", -3)):
         rows_of_features, counts = [], []
         for rows in (3, 4, 18, 48):
             for depth in (3, 8, 18, 32, 64):
                 for channels in (4, 7, 32):
-                    layer = made(lowered(rows, depth, channels, activation=activation, zero_point=zero_point))
+                    layer = lowered(rows, depth, channels, activation=activation, zero_point=zero_point)
+                    layer = matmul.candidates(layer)[kind]
                     assert layer.kernel is not None
+                    assert ("_wide_" in layer.kernel) == (kind == 1)
                     rows_of_features.append(list(matmul.FEATURES[layer.kernel](layer).values()))
                     result = call(layer, [data(rows, depth)], rows * channels, check=False)
                     counts.append(result.instructions)
@@ -133,7 +156,7 @@ def test_instructions_of_the_narrow_kernel_are_linear_in_the_features() -> None:
         for channels in matmul.NARROW_CHANNELS:
             rows_of_features, counts = [], []
             for rows in (2, 15, 32, 33, 63, 70, 96, 130):
-                layer = matmul.candidates(lowered(rows, 8, channels, activation=activation, zero_point=zero_point))[1]
+                layer = matmul.candidates(lowered(rows, 8, channels, activation=activation, zero_point=zero_point))[2]
                 assert layer.kernel is not None
                 rows_of_features.append(list(matmul.FEATURES[layer.kernel](layer).values()))
                 counts.append(call(layer, [data(rows, 8)], rows * channels, check=False).instructions)
@@ -142,20 +165,27 @@ def test_instructions_of_the_narrow_kernel_are_linear_in_the_features() -> None:
             assert np.abs(a @ x / b - 1).max() < 0.01
 
 
-def test_not_applicable() -> None:
+def test_not_applicable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     layer = lowered(4, 16, 4)
     weights = layer.params["weights"]
     assert isinstance(weights, Constant)
-    assert matmul.candidates(layer)
-    assert not matmul.candidates(lowered(1, 16, 4)), "one row is a dense layer"
-    assert not matmul.candidates(lowered(4, 16, 1)), "one output channel"
-    assert not matmul.candidates(lowered(4, 16, 4, gain=4000.0)), "shifts to the left"
+
+    def kernels(layer: Layer) -> list[str]:
+        return [(c.kernel or "").removeprefix("kernels_m4_").removesuffix("_s8") for c in matmul.candidates(layer)]
+
+    assert kernels(layer) == ["matmul_linear"]
+    assert kernels(lowered(1, 16, 4)) == [], "one row is a dense layer"
+    assert kernels(lowered(4, 16, 1)) == [], "one output channel"
+    assert kernels(lowered(4, 16, 4, gain=4000.0)) == [], "shifts to the left"
+    assert kernels(lowered(256, 16, 4)) == ["matmul_linear", "matmul_wide_linear"]
+    assert kernels(lowered(4, 8, 16)) == ["matmul_linear", "matmul8x16_linear"]
+    assert kernels(lowered(4, 8, 20)) == ["matmul_linear"], "20 channels do not suit the narrow kernel"
     lowest = weights.values.copy()
     lowest[1, 3] = -128
     changed = replace(layer, params={**layer.params, "weights": replace(weights, values=lowest)})
-    assert not matmul.candidates(changed), "a weight of -128"
-    assert len(matmul.candidates(lowered(4, 8, 16))) == 2
-    assert len(matmul.candidates(lowered(4, 8, 20))) == 1, "20 channels do not suit the narrow kernel"
+    assert kernels(changed) == ["matmul_wide_linear"], "a weight of -128"
     wide = lowered(4, 517, 4)
     full = Constant("weights", np.full((4, 517), 127, np.int8), "")
-    assert not matmul.candidates(replace(wide, params={**wide.params, "weights": full})), "sums of 2^23"
+    changed = replace(wide, params={**wide.params, "weights": full})
+    assert kernels(changed) == ["matmul_wide_linear"], "sums of 2^23"

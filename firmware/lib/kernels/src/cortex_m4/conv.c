@@ -76,6 +76,7 @@ typedef struct {
   kernels_m4_block block;
   const kernels_m4_conv_params *params;
   tile_kernel *kernel;
+  const int32_t *last; /* the stream's last pair, with an odd number of channels */
   int16_t *tile;
   int8_t *output;
 } state;
@@ -87,24 +88,25 @@ static __attribute__((noinline)) void run_tile(state *s) {
   if ((p->output_channels & 1) != 0) {
     kernels_m4_block last = s->block;
     last.pairs = 1;
-    s->kernel(s->tile, p->weights + s->block.pairs * (2 * s->block.blocks + 8), s->output + p->output_channels - 2,
-              &last);
+    s->kernel(s->tile, s->last, s->output + p->output_channels - 2, &last);
   }
   s->output += 3 * p->output_channels;
 }
 
 static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, const int8_t *input, int8_t *scratch,
-                                               int8_t *output, tile_kernel *kernel) {
+                                               int8_t *output, tile_kernel *kernel, int wide) {
   const kernels_window *w = &p->window;
   const int32_t row = w->width * p->input_channels, blocks = (w->height * row + 3) / 4;
   const int32_t step = w->stride_width * p->input_channels;
   const int32_t pitch = w->dilation_height * w->input_width * p->input_channels;
-  state s = {{{0, 0, 0}, {0, 0, 0}, w->height, row / 4, row % 4},
-             {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
-             p,
-             kernel,
-             (int16_t *)(void *)scratch,
-             output};
+  state s = {
+      {{0, 0, 0}, {0, 0, 0}, w->height, row / 4, row % 4},
+      {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
+      p,
+      kernel,
+      p->weights + p->output_channels / 2 * (wide ? KERNELS_M4_WIDE_WORDS(blocks) : KERNELS_M4_TILE_WORDS(blocks)),
+      (int16_t *)(void *)scratch,
+      output};
   int32_t pixel = 0;
   for (int32_t n = 0; n < w->batches; n++) {
     for (int32_t line = 0; line < w->output_height; line++) {
@@ -112,7 +114,18 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
       const uint32_t columns = (uint32_t)(line - p->first_line) < (uint32_t)p->lines ? (uint32_t)p->columns : 0;
       int32_t offset = (y * w->input_width - w->pad_left) * p->input_channels;
       for (int32_t column = 0; column < w->output_width; column++) {
-        if ((uint32_t)(column - p->first_column) < columns) {
+        const uint32_t inside = (uint32_t)(column - p->first_column);
+        if (pixel == 0 && inside < columns && inside + 2 < columns) {
+          s.windows.row[0] = input + offset;
+          s.windows.row[1] = input + offset + step;
+          s.windows.row[2] = input + offset + 2 * step;
+          s.windows.skip[0] = s.windows.skip[1] = s.windows.skip[2] = pitch - (row & ~3);
+          offset += 3 * step;
+          column += 2;
+          run_tile(&s);
+          continue;
+        }
+        if (inside < columns) {
           s.windows.row[pixel] = input + offset;
           s.windows.skip[pixel] = pitch - (row & ~3);
         } else {
@@ -147,15 +160,15 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
   }
 }
 
-void kernels_m4_conv_relu_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
-                             int8_t *output) {
-  convolve(params, input, scratch, output, kernels_m4_tile_relu_s8);
-}
+#define DEFINE(name, kernel, wide)                                                                        \
+  void name(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output) { \
+    convolve(params, input, scratch, output, kernel, wide);                                               \
+  }
 
-void kernels_m4_conv_linear_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
-                               int8_t *output) {
-  convolve(params, input, scratch, output, kernels_m4_tile_linear_s8);
-}
+DEFINE(kernels_m4_conv_relu_s8, kernels_m4_tile_relu_s8, 0)
+DEFINE(kernels_m4_conv_linear_s8, kernels_m4_tile_linear_s8, 0)
+DEFINE(kernels_m4_conv_wide_relu_s8, kernels_m4_wide_relu_s8, 1)
+DEFINE(kernels_m4_conv_wide_linear_s8, kernels_m4_wide_linear_s8, 1)
 
 #else
 typedef int kernels_m4_conv_is_for_cortex_m4; /* C99 has no empty translation unit */

@@ -6,14 +6,14 @@
 
 typedef void tile_kernel(const int16_t *, const int32_t *, int8_t *, const kernels_m4_block *);
 
-static inline __attribute__((always_inline)) void matmul(const kernels_m4_matmul_params *p, const int8_t *input,
-                                                         int8_t *scratch, int8_t *output, tile_kernel *kernel) {
+static __attribute__((noinline)) void matmul(const kernels_m4_matmul_params *p, const int8_t *input, int8_t *scratch,
+                                             int8_t *output, tile_kernel *kernel, int32_t pair_words) {
   const int32_t depth = p->depth, channels = p->channels;
   int16_t *tile = (int16_t *)(void *)scratch;
   kernels_m4_windows windows = {{input, input, input}, {0, 0, 0}, 1, depth / 4, depth % 4};
   kernels_m4_block block = {{0, 0}, (depth + 3) / 4, channels / 2};
   kernels_m4_block last = block;
-  const int32_t *end = p->weights + block.pairs * (2 * block.blocks + 8);
+  const int32_t *end = p->weights + block.pairs * pair_words;
   int8_t *out = output;
   last.pairs = 1;
   for (int32_t left = p->rows; left > 0; left -= 3) {
@@ -35,15 +35,15 @@ static inline __attribute__((always_inline)) void matmul(const kernels_m4_matmul
   }
 }
 
-void kernels_m4_matmul_relu_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
-                               int8_t *output) {
-  matmul(params, input, scratch, output, kernels_m4_tile_relu_s8);
-}
+#define DEFINE(name, kernel, words)                                                                         \
+  void name(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch, int8_t *output) { \
+    matmul(params, input, scratch, output, kernel, words((params->depth + 3) / 4));                         \
+  }
 
-void kernels_m4_matmul_linear_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
-                                 int8_t *output) {
-  matmul(params, input, scratch, output, kernels_m4_tile_linear_s8);
-}
+DEFINE(kernels_m4_matmul_relu_s8, kernels_m4_tile_relu_s8, KERNELS_M4_TILE_WORDS)
+DEFINE(kernels_m4_matmul_linear_s8, kernels_m4_tile_linear_s8, KERNELS_M4_TILE_WORDS)
+DEFINE(kernels_m4_matmul_wide_relu_s8, kernels_m4_wide_relu_s8, KERNELS_M4_WIDE_WORDS)
+DEFINE(kernels_m4_matmul_wide_linear_s8, kernels_m4_wide_linear_s8, KERNELS_M4_WIDE_WORDS)
 
 #else
 typedef int kernels_m4_matmul_is_for_cortex_m4; /* C99 has no empty translation unit */

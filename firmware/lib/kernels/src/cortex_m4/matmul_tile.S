@@ -3,7 +3,7 @@
 @ void kernels_m4_tile_linear_s8(the same)
 @ Contract: include/kernels/cortex_m4/matmul.h. Variants relu and linear differ in the output stage alone (requantize.inc).
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
-#include "requantize.inc"
+#include "matmul_store.inc"
 
         .syntax unified
         .thumb
@@ -37,18 +37,6 @@
         smlad   r2, r7, r10, r2
 .endm
 .equ    BLOCK_BYTES, 68         @ FOUR_CHANNELS: all encodings are wide
-
-@ One output channel of three pixels; a-c hold 2*(sum + bias). r6 clobbered; r7 multiplier, r8 rounding, r9 shift;
-@ r10 output of pixel 0, advanced by one; r11, r12 offsets of pixels 1 and 2. Pixel 0 is written last: in a short block
-@ the offsets repeat a pixel, whose value is the same.
-.macro STORE_CHANNEL variant, a, b, c
-        REQUANTIZE \variant, \a, r7, r8, r9, r6
-        REQUANTIZE \variant, \b, r7, r8, r9, r6
-        REQUANTIZE \variant, \c, r7, r8, r9, r6
-        strb    \b, [r10, r11]
-        strb    \c, [r10, r12]
-        strb    \a, [r10], #1
-.endm
 
 @ The frame, built once a call. The first nine words are what a pair of channels starts from, so that one LDM clears the
 @ accumulators, rewinds the tile and jumps into the unrolled loop, past the blocks that its first turn leaves out.

@@ -41,6 +41,12 @@ void kernels_m4_conv_relu_s8(const kernels_m4_conv_params *params, const int8_t 
 void kernels_m4_conv_linear_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
                                int8_t *output);
 
+/* The same from a wide stream: faster, with more memory for the weights. */
+void kernels_m4_conv_wide_relu_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
+                                  int8_t *output);
+void kernels_m4_conv_wide_linear_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
+                                    int8_t *output);
+
 #ifdef __cplusplus
 }
 #endif

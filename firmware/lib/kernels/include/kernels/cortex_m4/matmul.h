@@ -16,6 +16,14 @@ extern "C" {
  * without bias, stay below 2^23 in absolute value. With an odd number of output channels the last pair repeats the
  * channel before the last: (n - 2, n - 1). Word-aligned. */
 
+#define KERNELS_M4_TILE_WORDS(blocks) (2 * (blocks) + 8)
+
+/* A wide stream holds any int8 weights, 16 bits each. For every two output channels in turn: six words, 2 * bias of the
+ * first channel three times and of the second three times; 4 * blocks words of weights; and both channels' multiplier,
+ * rounding and shift, as in kernels_m4_channel. Inputs in the order above; each pair of inputs has a word for the first
+ * channel and one for the second; a half is a weight doubled. */
+#define KERNELS_M4_WIDE_WORDS(blocks) (4 * (blocks) + 12)
+
 typedef struct {
   int32_t rows;     /* of input and output: pixels */
   int32_t depth;    /* elements of an input row */
@@ -34,6 +42,12 @@ void kernels_m4_matmul_relu_s8(const kernels_m4_matmul_params *params, const int
                                int8_t *output);
 void kernels_m4_matmul_linear_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
                                  int8_t *output);
+
+/* The same from a wide stream: faster, with more memory for the weights. */
+void kernels_m4_matmul_wide_relu_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
+                                    int8_t *output);
+void kernels_m4_matmul_wide_linear_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
+                                      int8_t *output);
 
 /* The same for depth 8 and 16, 32 or 64 channels, for any int8 weights. The stream holds eight words a channel: its
  * weights doubled, two int16 a word, of inputs (0, 2), (1, 3), (4, 6) and (5, 7), and its kernels_m4_channel. scratch:
@@ -74,6 +88,11 @@ typedef struct {
 /* All outputs of three pixels: 2 * pairs bytes each. Word-aligned tile (24 * blocks bytes) and stream. */
 void kernels_m4_tile_relu_s8(const int16_t *tile, const int32_t *stream, int8_t *output, const kernels_m4_block *block);
 void kernels_m4_tile_linear_s8(const int16_t *tile, const int32_t *stream, int8_t *output,
+                               const kernels_m4_block *block);
+
+/* The same from a wide stream. */
+void kernels_m4_wide_relu_s8(const int16_t *tile, const int32_t *stream, int8_t *output, const kernels_m4_block *block);
+void kernels_m4_wide_linear_s8(const int16_t *tile, const int32_t *stream, int8_t *output,
                                const kernels_m4_block *block);
 
 /* Widens `rows` (at least 1) rows of 8 inputs at any alignment: tile int16 [row][4][2], pairs (0, 2), (1, 3), (4, 6)
