@@ -177,6 +177,8 @@ def lstm(graph: Graph, op: Operator) -> Layer:
         )
     )
     clip = float(np.float32(op.options.get("cellClip", 0.0)))
+    if math.isnan(clip):
+        raise refuse(op, "its cell clip is no number", "convert the model again")
     params: dict[str, Value] = {
         "batches": batches,
         "steps": steps,
@@ -194,7 +196,7 @@ def lstm(graph: Graph, op: Operator) -> Layer:
         "hidden_zero_point": qh.zero_point,
         "tanh_multiplier": 3 << max(left, 0),
         "tanh_shift": max(-left, 0),
-        "clip": max(0, int(min(clip / qc.scale, 32767.0))),
+        "clip": int(max(0.0, min(clip / qc.scale, 32767.0))),
         "table": Constant("sigmoid", fixed_point.sigmoid_table(), "1 / (1 + exp(-i / 24)) as Q0.16"),
     }
     arguments = (op.inputs[0], hidden.index, cell.index)
