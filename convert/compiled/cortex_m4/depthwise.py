@@ -1,6 +1,7 @@
 """Depthwise convolutions on the Cortex-M4: a channel at a time, copied into a plane of int16 with a border.
 
-What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3.S.
+What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3.S and, for
+windows that are not 3x3, depthwise_line.S.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,13 @@ from convert.compiled import fixed_point, overlap
 from convert.compiled.cortex_m4 import stage as stages
 from convert.compiled.layer import Array, Constant, Layer, Value
 
-PITCHES = (32, 64, 128)  # bytes from a row of the plane to the next
+PITCHES = (32, 64, 128, 256)  # bytes from a row of the plane to the next
 BANDS = (8, 4)  # output rows that are worked off at a time, besides all of them
 SCALED_SHIFT = 10
 _SUM_LIMIT = 1 << 31
 _HALF = 1 << 15
+_MAX_TAPS = 16  # in a row of a window
+_MAX_COLUMNS = (1 << 15) - 1  # outputs in a row, counted in half a register
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ def distance(window: Mapping[str, Value], channels: int, band: int) -> int:
     return channels * overlap.distance(read, written, batches * height * width)
 
 
-def candidates(layer: Layer) -> Sequence[Layer]:
+def candidates_3x3(layer: Layer) -> list[Layer]:
     """A kernels_depthwise_s8 layer with windows of 3x3, the whole image or a band of rows at a time."""
     p = layer.params
     window, stage = stages.nested(p, "window"), stages.nested(p, "stage")
@@ -225,9 +228,8 @@ def candidates(layer: Layer) -> Sequence[Layer]:
         return []
     variant, words = made
     laid = Constant("weights", words, "stream: weights of a channel as pairs of halfwords, then its stage")
-    height = stages.number(window, "output_height")
     found = []
-    for band in (height, *(b for b in BANDS if b < height)):
+    for band in bands(window):
         params: dict[str, Value] = {
             **{name: window[name] for name in ("batches", "input_height", "input_width")},
             "channels": channels,
@@ -250,7 +252,121 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     return found
 
 
-def features(layer: Layer) -> dict[str, float]:
+def bands(window: Mapping[str, Value]) -> list[int]:
+    """Numbers of output rows to work off at a time: all of them, or fewer for less scratch memory."""
+    height = stages.number(window, "output_height")
+    return [height, *(band for band in BANDS if band < height)]
+
+
+def phases_are_dense(window: Mapping[str, Value]) -> bool:
+    """Neighbouring taps of a row are neighbours in the plane: columns that are dilated have a stride of 1."""
+    return stages.number(window, "dilation_width") == 1 or stages.number(window, "stride_width") == 1
+
+
+def shifts_are_positive(stage: stages.Stage) -> bool:
+    """The output stage with the term of the sign is exact: see requantize.inc."""
+    return bool((stages.words(stage)[:, 3] > 0).all())
+
+
+def lying(window: Mapping[str, Value], weights: Array) -> tuple[dict[str, int], Array]:
+    """An image of a single column as one of a single row, which has the same pixels in the same order.
+
+    `weights` is (height, width, channels). Other images stay as they are.
+    """
+    w = {name: stages.number(window, name) for name in window}
+    if (w["input_width"], w["output_width"]) != (1, 1) or w["input_height"] == 1:
+        return w, weights
+    hit = [j for j in range(w["width"]) if j * w["dilation_width"] == w["pad_left"]]
+    column = weights[:, hit].sum(axis=1, keepdims=True, dtype=np.int8)
+    turned = {name: w[_TURNED.get(name, name)] for name in w}
+    return {**turned, "height": 1, "stride_height": 1, "dilation_height": 1, "pad_top": 0}, column.transpose(1, 0, 2)
+
+
+_TURNED = {
+    a + b: c + d
+    for a, b, c, d in [
+        ("input_", "height", "input_", "width"),
+        ("input_", "width", "input_", "height"),
+        ("output_", "height", "output_", "width"),
+        ("output_", "width", "output_", "height"),
+        ("", "width", "", "height"),
+        ("stride_", "width", "stride_", "height"),
+        ("dilation_", "width", "dilation_", "height"),
+        ("pad_", "left", "pad_", "top"),
+    ]
+}
+
+
+def line(window: Mapping[str, int]) -> int:
+    """Halfwords of a row of one phase in the plane, for blocks of four outputs."""
+    outputs = -(-window["output_width"] // window["dilation_width"])
+    needed = (-(-outputs // 4) * 4 - 1) * window["stride_width"] + 2 * -(-window["width"] // 2)
+    return needed + needed % 2
+
+
+def lines_stream(weights: Array, zero_point: int, stage: stages.Stage) -> Array | None:
+    """The stream of the kernels for any window, int32 (words,), or None if it would not be exact.
+
+    `weights` is (height, width, output channels).
+    """
+    _, width, channels = weights.shape
+    flat = weights.reshape(-1, channels).T
+    folded = fold(flat, zero_point, stage)
+    if not stages.applicable(folded, flat) or not shifts_are_positive(folded):
+        return None
+    padded = np.pad(weights.astype(np.int64), ((0, 0), (0, width % 2), (0, 0)))
+    halves = padded.transpose(2, 0, 1).reshape(channels, -1) & 0xFFFF
+    words = np.concatenate([halves[:, 0::2] | halves[:, 1::2] << 16, stages.words(folded).astype(np.int64)], axis=1)
+    return (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def candidates_any(layer: Layer) -> list[Layer]:
+    """A kernels_depthwise_s8 layer with any window, four outputs of a row at a time."""
+    p = layer.params
+    given, stage = stages.nested(p, "window"), stages.nested(p, "stage")
+    channels, multiplier = stages.number(p, "input_channels"), stages.number(p, "multiplier")
+    shape = stages.number(given, "height"), stages.number(given, "width"), channels * multiplier
+    window, weights = lying(given, stages.array(p, "weights").reshape(shape))
+    if not phases_are_dense(window) or window["width"] > _MAX_TAPS or window["output_width"] > _MAX_COLUMNS:
+        return []
+    words = lines_stream(weights, stages.number(p, "input_zero_point"), stage)
+    if words is None:
+        return []
+    laid = Constant("weights", words, "stream: weights of an output channel as pairs of halfwords, then its stage")
+    found = []
+    for band in bands(window):
+        params: dict[str, Value] = {
+            "window": window,
+            "channels": channels,
+            "multiplier": multiplier,
+            "band": band,
+            "line": line(window),
+            "input_zero_point": p["input_zero_point"],
+            **{name: stage[name] for name in ("minimum", "maximum")},
+            "weights": laid,
+        }
+        rows = (band - 1) * window["stride_height"] + (window["height"] - 1) * window["dilation_height"] + 1
+        other = replace(
+            layer,
+            kernel=f"kernels_m4_depthwise_{'unit' if window['stride_width'] == 1 else 'any'}_s8",
+            params=params,
+            params_type="kernels_m4_depthwise_params",
+            constants=(laid,),
+            scratch_bytes=2 * line(window) * window["dilation_width"] * rows,
+            overlaps=(),
+        )
+        if multiplier == 1:
+            other = overlap.overlapping(other, distance(window, channels, band), step=channels)
+        found.append(other)
+    return found
+
+
+def candidates(layer: Layer) -> Sequence[Layer]:
+    """A kernels_depthwise_s8 layer by the kernels for windows of 3x3, or else by the one for any window."""
+    return candidates_3x3(layer) or candidates_any(layer)
+
+
+def features_3x3(layer: Layer) -> dict[str, float]:
     """How often each part of the kernel runs: bands, channels, copied rows and their pieces, blocks of outputs."""
     p = layer.params
     names = (
@@ -298,10 +414,57 @@ def features(layer: Layer) -> dict[str, float]:
     }
 
 
+def features_any(layer: Layer) -> dict[str, float]:
+    """How often each part of the kernel runs: bands, channels, copied elements, rows, blocks and pairs of taps."""
+    p = layer.params
+    w = {name: stages.number(stages.nested(p, "window"), name) for name in stages.nested(p, "window")}
+    channels, multiplier, band, columns = (stages.number(p, n) for n in ("channels", "multiplier", "band", "line"))
+    phases, height = w["dilation_width"], w["output_height"]
+    copied = padded = 0
+    for y in range(0, height, band):
+        rows = (min(band, height - y) - 1) * w["stride_height"] + (w["height"] - 1) * w["dilation_height"] + 1
+        at = y * w["stride_height"] - w["pad_top"]
+        inside = sum(0 <= at + i < w["input_height"] for i in range(rows))
+        copied += inside
+        padded += rows - inside
+    counts = [-(-(w["output_width"] - i) // phases) for i in range(min(phases, w["output_width"]))]
+    blocks = sum(-(-n // 4) for n in counts) * height
+    pairs = -(-w["width"] // 2)
+    each = w["batches"] * channels
+    made = each * multiplier
+    bands_ = -(-height // band)
+    inside_phase = []
+    for i in range(phases):
+        left = min(max(-(-(w["pad_left"] - i) // phases), 0), columns)
+        right = -(-(w["input_width"] - (i + left * phases - w["pad_left"])) // phases)
+        inside_phase.append(min(max(right, 0), columns - left))
+    fours, singles = sum(n // 4 for n in inside_phase), sum(n % 4 for n in inside_phase)
+    return {
+        "calls": 1,
+        "bands": w["batches"] * bands_,
+        "planes": each * bands_,
+        "rows": each * copied,
+        "border_rows": each * padded,
+        "lines": each * copied * phases,
+        "fours": each * copied * fours,
+        "singles": each * copied * singles,
+        "border": each * copied * (phases * columns - sum(inside_phase)),
+        "filled": w["batches"] * padded * phases * columns,
+        "jobs": made * bands_ * len(counts),
+        "output_rows": made * height * len(counts),
+        "blocks": made * blocks,
+        **{f"blocks_of_{short}": made * height * sum(n % 4 == short for n in counts) for short in (1, 2, 3)},
+        "window_rows": made * blocks * w["height"],
+        "pairs": made * blocks * w["height"] * pairs,
+        "clamped": made * height * w["output_width"] * stages.narrow(p),
+    }
+
+
 CANDIDATES = {"kernels_depthwise_s8": candidates}
 FEATURES = {
-    f"kernels_m4_depthwise_3x3_s{stride}_p{pitch}_{variant}_s8": features
+    f"kernels_m4_depthwise_3x3_s{stride}_p{pitch}_{variant}_s8": features_3x3
     for stride in (1, 2)
     for pitch in PITCHES
     for variant in ("relu", "linear")
 }
+FEATURES |= {f"kernels_m4_depthwise_{variant}_s8": features_any for variant in ("unit", "any")}

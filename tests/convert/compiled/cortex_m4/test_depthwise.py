@@ -14,7 +14,7 @@ from convert.compiled.layer import Constant, Layer
 
 # Heights and widths beside every limit: of a block, of a group of eight, of a pitch.
 SIZES = [(1, 1), (1, 6), (2, 2), (2, 5), (3, 3), (3, 8), (4, 9), (5, 4), (6, 6), (7, 7), (8, 12), (9, 13), (9, 1)]
-WIDE = [(3, 14), (4, 15), (5, 30), (3, 31), (4, 61), (3, 62)]
+WIDE = [(3, 14), (4, 15), (5, 30), (3, 31), (4, 61), (3, 62), (3, 63), (5, 125), (3, 126)]
 STAGES = [("relu", -128), ("none", -7), ("relu6", -128), ("relu_n1_to_1", 4), ("none", 127), ("none", -128)]
 
 
@@ -34,10 +34,11 @@ def window_of(layer: Layer) -> dict[str, int]:
 
 def elements(layer: Layer) -> tuple[int, int]:
     """Bytes of input and output."""
-    w, channels = window_of(layer), layer.params["input_channels"]
+    w, channels, multiplier = window_of(layer), layer.params["input_channels"], layer.params["multiplier"]
     assert isinstance(channels, int)
+    assert isinstance(multiplier, int)
     pixels = [w["batches"] * w[f"{which}_height"] * w[f"{which}_width"] for which in ("input", "output")]
-    return pixels[0] * channels, pixels[1] * channels
+    return pixels[0] * channels, pixels[1] * channels * multiplier
 
 
 def data(count: int, seed: int = 3) -> bytes:
@@ -74,9 +75,9 @@ def test_equals_portable(activation: str, zero_point: int) -> None:
         inputs, outputs = elements(layer)
         x = data(inputs, k)
         expected = call(layer, [x], outputs, check=False).outputs
-        found = depthwise.candidates(layer)
+        found = depthwise.candidates_3x3(layer)
         geometry = depthwise.plane(window_of(layer))
-        assert bool(found) == (geometry.pairs > 0 and 4 * geometry.words <= 128), (height, width, stride, padding)
+        assert bool(found) == (geometry.pairs > 0 and 4 * geometry.words <= 256), (height, width, stride, padding)
         for made in found:
             assert call(made, [x], outputs).outputs == expected, (height, width, stride, padding, made.kernel)
 
@@ -219,12 +220,104 @@ def test_instructions_are_linear_in_the_features() -> None:
             assert np.abs(a @ x / b - 1).max() < 0.02
 
 
+WINDOWS: list[dict[str, tuple[int, int]]] = [
+    {"size": (5, 5)},
+    {"size": (5, 5), "stride": (2, 2)},
+    {"size": (1, 9)},
+    {"size": (9, 1), "stride": (2, 1)},
+    {"size": (3, 3), "dilation": (2, 3)},
+    {"size": (2, 4), "stride": (3, 1)},
+    {"size": (4, 2), "stride": (1, 3)},
+    {"size": (3, 16)},
+    {"size": (3, 1), "dilation": (3, 1)},
+    {"size": (1, 1), "stride": (2, 3)},
+    {"size": (3, 3), "stride": (1, 2)},
+    {"size": (3, 3)},
+]
+
+
+@needs_arm
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_any_window_equals_portable(window: dict[str, tuple[int, int]]) -> None:
+    for k, (height, width) in enumerate([(1, 1), (30, 1), (1, 30), (2, 3), (5, 4), (9, 7), (12, 21)]):
+        for padding in (SAME, VALID):
+            size, dilation = window["size"], window.get("dilation", (1, 1))
+            extent = [(n - 1) * d + 1 for n, d in zip(size, dilation, strict=True)]
+            if padding == VALID and (height < extent[0] or width < extent[1]):
+                continue
+            activation, zero_point = STAGES[k % len(STAGES)]
+            layer = lowered(
+                height,
+                width,
+                2 + k % 2,
+                1 + (k == 4),
+                multiplier=1 + k % 3,
+                padding=padding,
+                activation=activation,
+                zero_point=zero_point,
+                gain=(1.0, 4.0)[k % 2],
+                **window,
+            )
+            inputs, outputs = elements(layer)
+            x = data(inputs, k)
+            expected = call(layer, [x], outputs, check=False).outputs
+            found = depthwise.candidates_any(layer)
+            assert found
+            for made in found:
+                assert call(made, [x], outputs).outputs == expected, (height, width, padding, made.params["band"])
+
+
+@needs_arm
+def test_any_window_overlaps() -> None:
+    broken = checked = 0
+    for height, width, window in [
+        (12, 6, {"size": (5, 5)}),
+        (20, 5, {"size": (5, 3), "stride": (2, 2)}),
+        (9, 7, {"size": (2, 2)}),
+    ]:
+        layer = lowered(height, width, 3, **window)
+        inputs, outputs = elements(layer)
+        x = data(inputs)
+        expected = call(layer, [x], outputs, check=False).outputs
+        for made in depthwise.candidates_any(layer):
+            (overlap,) = made.overlaps
+            nearest = max(overlap.distance, outputs - inputs)
+            for distance in (nearest, nearest + 3, max(nearest, 0) + 15):
+                assert call(made, [x], outputs, distance=distance).outputs == expected, (made.params["band"], distance)
+            if overlap.distance > outputs - inputs:
+                checked += 1
+                broken += call(made, [x], outputs, distance=overlap.distance - 3).outputs != expected
+    assert broken == checked > 1, "distances could be smaller"
+    two = depthwise.candidates_any(lowered(6, 6, 3, multiplier=2))
+    assert two
+    assert not any(made.overlaps for made in two)
+
+
+@needs_arm
+def test_instructions_of_any_window() -> None:
+    for stride in (1, 2):
+        given, counts = [], []
+        for height, width in [(5, 6), (9, 8), (12, 12), (24, 24), (25, 5), (3, 30)]:
+            for size in [(3, 3), (5, 5), (1, 7), (7, 1), (2, 4)]:
+                for dilation in (1, 2) if stride == 1 else (1,):
+                    layer = lowered(height, width, 3, size=size, stride=(stride, stride), dilation=(dilation, dilation))
+                    inputs, outputs = elements(layer)
+                    for made in depthwise.candidates_any(layer):
+                        assert made.kernel is not None
+                        given.append(list(depthwise.FEATURES[made.kernel](made).values()))
+                        counts.append(call(made, [data(inputs)], outputs, check=False).instructions)
+        a, b = np.array(given, float), np.array(counts, float)
+        x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
+        assert np.abs(a @ x / b - 1).max() < 0.03
+
+
 def test_not_applicable() -> None:
-    assert depthwise.candidates(lowered(6, 6, 4))
-    assert not depthwise.candidates(lowered(6, 6, 4, multiplier=2)), "two outputs a channel"
-    assert not depthwise.candidates(lowered(6, 6, 4, size=(3, 5))), "another window"
-    assert not depthwise.candidates(lowered(6, 6, 4, dilation=(2, 2))), "a dilated window"
-    assert not depthwise.candidates(lowered(6, 6, 4, stride=(1, 2))), "two strides"
-    assert not depthwise.candidates(lowered(6, 1, 4)), "a single column"
-    assert not depthwise.candidates(lowered(3, 64, 2)), "rows that are too long"
+    assert depthwise.candidates_3x3(lowered(6, 6, 4))
+    assert not depthwise.candidates_3x3(lowered(6, 6, 4, multiplier=2)), "two outputs a channel"
+    assert not depthwise.candidates_3x3(lowered(6, 6, 4, size=(3, 5))), "another window"
+    assert not depthwise.candidates_3x3(lowered(6, 6, 4, dilation=(2, 2))), "a dilated window"
+    assert not depthwise.candidates_3x3(lowered(6, 6, 4, stride=(1, 2))), "two strides"
+    assert not depthwise.candidates_3x3(lowered(6, 1, 4)), "a single column"
+    assert not depthwise.candidates_3x3(lowered(3, 128, 2)), "rows that are too long"
     assert not depthwise.candidates(lowered(6, 6, 4, gain=4000.0)), "shifts to the left"
+    assert not depthwise.candidates(lowered(6, 40, 4, size=(1, 17))), "more taps than the code has"

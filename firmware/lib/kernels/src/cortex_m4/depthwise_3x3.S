@@ -223,9 +223,14 @@ LEAD_\elements:                         @ a row with lead
         smlab\half \a, lr, \w2, \a
 .endm
 .macro LOAD2 nx, row, pitch
-        ldrd    r12, lr, [r1, #(\row) * \pitch]
+    .if \row * \pitch <= 1020
+        ldrd    r12, lr, [r1, #\row * \pitch]
+    .else
+        ldr     r12, [r1, #\row * \pitch]
+        ldr     lr, [r1, #\row * \pitch + 4]
+    .endif
     .if \nx == 2
-        ldr     r7, [r1, #(\row) * \pitch + 8]
+        ldr     r7, [r1, #\row * \pitch + 8]
     .endif
 .endm
 
@@ -413,9 +418,11 @@ kernels_m4_depthwise_3x3_s\stride\()_p\pitch\()_\variant:
         KERNEL  \variant, 1, 32
         KERNEL  \variant, 1, 64
         KERNEL  \variant, 1, 128
+        KERNEL  \variant, 1, 256
         KERNEL  \variant, 2, 32
         KERNEL  \variant, 2, 64
         KERNEL  \variant, 2, 128
+        KERNEL  \variant, 2, 256
 .endm
         KERNELS relu
         KERNELS linear

@@ -82,15 +82,19 @@ static inline __attribute__((always_inline)) void run(const kernels_m4_depthwise
 KERNEL(1, 32, relu)
 KERNEL(1, 64, relu)
 KERNEL(1, 128, relu)
+KERNEL(1, 256, relu)
 KERNEL(2, 32, relu)
 KERNEL(2, 64, relu)
 KERNEL(2, 128, relu)
+KERNEL(2, 256, relu)
 KERNEL(1, 32, linear)
 KERNEL(1, 64, linear)
 KERNEL(1, 128, linear)
+KERNEL(1, 256, linear)
 KERNEL(2, 32, linear)
 KERNEL(2, 64, linear)
 KERNEL(2, 128, linear)
+KERNEL(2, 256, linear)
 
 #else
 typedef int kernels_m4_depthwise_3x3_is_for_cortex_m4; /* C99 has no empty translation unit */

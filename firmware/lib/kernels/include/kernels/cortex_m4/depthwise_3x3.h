@@ -42,15 +42,19 @@ typedef struct {
 KERNELS_M4_DEPTHWISE_3X3(s1_p32_relu);
 KERNELS_M4_DEPTHWISE_3X3(s1_p64_relu);
 KERNELS_M4_DEPTHWISE_3X3(s1_p128_relu);
+KERNELS_M4_DEPTHWISE_3X3(s1_p256_relu);
 KERNELS_M4_DEPTHWISE_3X3(s2_p32_relu);
 KERNELS_M4_DEPTHWISE_3X3(s2_p64_relu);
 KERNELS_M4_DEPTHWISE_3X3(s2_p128_relu);
+KERNELS_M4_DEPTHWISE_3X3(s2_p256_relu);
 KERNELS_M4_DEPTHWISE_3X3(s1_p32_linear);
 KERNELS_M4_DEPTHWISE_3X3(s1_p64_linear);
 KERNELS_M4_DEPTHWISE_3X3(s1_p128_linear);
+KERNELS_M4_DEPTHWISE_3X3(s1_p256_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p32_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p64_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p128_linear);
+KERNELS_M4_DEPTHWISE_3X3(s2_p256_linear);
 
 /* Numbers of the code that copies a row: n = 0 to 7 elements, starting with a word; n = 1 to 8 elements of which the
  * first goes to the upper half of its word; groups and a tail, without and with such a first element before them. */
