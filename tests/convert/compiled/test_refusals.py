@@ -14,7 +14,7 @@ from convert.errors import UsageError
 
 def unsupported_operator() -> graph.Graph:
     tensors = [T((1, 4)), T((1, 4))]
-    return graph.load(tflite(tensors, [Op("TANH", [0], [1])], [0], [1]))
+    return graph.load(tflite(tensors, [Op("COS", [0], [1])], [0], [1]))
 
 
 def float_convolution() -> graph.Graph:
@@ -27,8 +27,9 @@ def float_convolution() -> graph.Graph:
 
 def int16_activations() -> graph.Graph:
     s = Sweep()
-    s.pool(s.input((1, 4, 4, 2)))
-    for t in s.tensors:
+    s.transpose(s.input((1, 4)), (1, 0))
+    s.binary("MAXIMUM", s.input((1, 4)), s.input((1, 4)), 0.05, 3)
+    for t in s.tensors[-3:]:
         t.dtype = "i2"
     return s.build()
 
@@ -142,9 +143,9 @@ def constant_output() -> graph.Graph:
 
 
 REFUSED: dict[Callable[[], graph.Graph], str] = {
-    unsupported_operator: r"does not have TANH; it has ADD, .*SQUEEZE\. Use --runtime tflm",
+    unsupported_operator: r"does not have COS; it has ABS, ADD, .*UNPACK.*\. Use --runtime tflm",
     float_convolution: r"operator 0 \(CONV_2D\): tensor 0 .* is FLOAT32 .* takes INT8 here; convert .* full-integer",
-    int16_activations: r"operator 0 \(AVERAGE_POOL_2D\): tensor 0 .* is INT16",
+    int16_activations: r"operator 1 \(MAXIMUM\): tensor 3 .* is INT16",
     unquantised_input: r"tensor 0 .* has no quantisation where one scale is needed",
     weights_computed_at_run_time: r"tensor 1 .* computed at run time and must be constant",
     asymmetric_weights: r"tensor 1 .* has zero point 3 where weights have 0",
@@ -154,7 +155,7 @@ REFUSED: dict[Callable[[], graph.Graph], str] = {
     unknown_fused_activation: r"fused activation number 5 is not supported; use none, ReLU",
     pool_that_rescales: r"quantised differently",
     shapes_that_do_not_broadcast: r"do not broadcast in 4 dimensions",
-    mean_over_three_groups_of_axes: r"axes \[0, 2, 4\] .* form more than two groups; take the mean in two steps",
+    mean_over_three_groups_of_axes: r"axes \[0, 2, 4\] .* form more than two groups; reduce them in two steps",
     softmax_with_another_output_scale: r"has scale 0.0078125 and zero point -128, not 1/256, -128",
     softmax_over_too_many_elements: r"runs over 4096 elements; at most 4095",
     logistic_with_another_zero_point: r"has zero point 0, not -128",
