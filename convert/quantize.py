@@ -5,7 +5,8 @@ Scheme: Jacob et al., "Quantization and Training of Neural Networks for Efficien
 
 Every model takes one way: its call is traced to a function of a fixed batch of 1 and the converter gets that function
 with the variables that it reads. This serves tf_keras, Keras 3 and SavedModels alike; recurrent layers need the fixed
-batch, and only with it the converter fuses an LSTM into one operator.
+batch, and only with it the converter fuses an LSTM into one operator. Variables that a SavedModel assigns (streaming
+models) become int8 too.
 """
 
 import re
@@ -44,6 +45,7 @@ _INT8_OPS = {
     *("SLICE", "SOFTMAX", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V"),
     *("SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUB", "SUM", "SVDF"),
     *("TANH", "TRANSPOSE", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNPACK", "ZEROS_LIKE"),
+    *("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE"),
 }
 _CONTROL_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
 # Reading or writing files, or calling Python, has no place in a model and could do anything on this machine.
@@ -368,7 +370,9 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
     quantizing.inference_input_type = quantizing.inference_output_type = tf.int8
     try:
         with tf_setup.silent():
-            _check_quantizable(bytes(converter().convert()))
+            if "VAR_HANDLE" in _check_quantizable(bytes(converter().convert())):
+                # Without it, what a streaming model keeps stays in floating point.
+                quantizing._experimental_variable_quantization = True
             return _canonical(bytes(quantizing.convert()))
     except UsageError:
         raise
@@ -382,14 +386,19 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
         ) from e
 
 
-def _check_quantizable(data: bytes) -> None:
-    """Look at the floating-point conversion, since the quantiser crashes on operators that it does not know."""
+def _check_quantizable(data: bytes) -> set[str]:
+    """Look at the floating-point conversion, since the quantiser crashes on operators that it does not know.
+
+    Returns the operators' names.
+    """
+    kinds = set()
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
     for sub in file.subgraphs:
         for index, op in enumerate(sub.operators or ()):
             code = file.operatorCodes[op.opcodeIndex]
             kind = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
+            kinds.add(kind)
             if kind not in _INT8_OPS:
                 custom = f" {code.customCode.decode()}" if code.customCode else ""
                 tensor = sub.tensors[op.outputs[0]].name.decode().split(";")[0] if len(op.outputs) else "no output"
@@ -397,6 +406,7 @@ def _check_quantizable(data: bytes) -> None:
                     f"operator {index} ({kind}{custom}, {tensor}) has no int8 form in TensorFlow Lite Micro and would "
                     f"stay in floating point; replace that layer. Allowed are {', '.join(sorted(_INT8_OPS))}"
                 )
+    return kinds
 
 
 def _canonical(data: bytes) -> bytes:
@@ -430,4 +440,5 @@ def _left_in_float(model: graph.Graph) -> str | None:
     if not found:
         return None
     op = min(found, key=lambda op: (op.name in ("QUANTIZE", "DEQUANTIZE"), op.index))
-    return f"{op.index} ({op.name}, {model.tensors[op.outputs[0]].name.split(';')[0]})"
+    tensor = model.tensors[(*op.outputs, *op.inputs)[0]]
+    return f"{op.index} ({op.name}, {tensor.name.split(';')[0]})"

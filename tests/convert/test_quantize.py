@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from models import keras_net, keras_recurrent
 
-from convert import golden, graph, quantize, tf_setup
+from convert import compiled, golden, graph, quantize, tf_setup, vectors
+from convert.compiled import host
 from convert.errors import UsageError
 from convert.paths import ROOT
 
@@ -120,6 +121,47 @@ def test_recurrent_layers(libraries, library, layer, fused):
     assert np.abs(answers(data, WINDOWS) - expected).max() < 0.1 * np.abs(expected).max()
     assert not any(getattr(part, "unroll", False) for part in model.layers), "the user's model was changed"
     assert data == quantize.to_int8(model, WINDOWS)
+    assert graph.load(data).has_state == fused
+    runs_compiled(graph.load(data), WINDOWS[:10])
+
+
+def runs_compiled(view, samples):
+    """The compiled runtime gives TFLite Micro's bytes over a sequence; returns them."""
+    inputs = vectors.quantize_inputs(view, samples)
+    outputs, _ = host.run(compiled.compile_model(view), inputs)
+    np.testing.assert_array_equal(outputs, golden.run(view, inputs).outputs)
+    return outputs
+
+
+@pytest.mark.usefixtures("libraries")
+def test_a_streaming_model_keeps_its_variables_in_int8(tmp_path):
+    tf = tf_setup.tensorflow()
+    weights = tf.constant(np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32))
+
+    class Stream(tf.Module):
+        """A dense layer over the last four frames, three of which are kept."""
+
+        def __init__(self):
+            super().__init__()
+            self.ring = tf.Variable(tf.fill((1, 3, 4), 0.5), name="ring", trainable=False)
+
+        @tf.function(input_signature=[tf.TensorSpec((1, 1, 4), tf.float32)])
+        def __call__(self, x):
+            frames = tf.concat([self.ring, x], 1)
+            self.ring.assign(frames[:, 1:])
+            return {"y": tf.matmul(tf.reshape(frames, (1, 16)), weights)}
+
+    model = Stream()
+    tf.saved_model.save(model, str(tmp_path), signatures=model.__call__)
+    frames = WINDOWS.reshape(-1, 1, 4)
+    view = graph.load(quantize.to_int8(tf.saved_model.load(str(tmp_path)), frames))
+    assert {"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"} <= set(view.op_names)
+    assert [t.dtype for t in view.tensors if t.is_variable] == [np.int8]
+    outputs = runs_compiled(view, frames[:20]).view(np.int8).astype(np.float32)
+    q = view.tensors[view.outputs[0]].quantization
+    history = np.concatenate([np.full((3, 4), 0.5), frames[:20, 0]])
+    expected = np.stack([history[i : i + 4].reshape(-1) for i in range(20)]) @ np.asarray(weights)
+    assert np.abs(q.scale * (outputs - q.zero_point) - expected).max() < 0.1 * np.abs(expected).max()
 
 
 def test_too_many_steps_to_unroll(tf_keras):
