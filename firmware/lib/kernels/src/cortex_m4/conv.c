@@ -8,8 +8,8 @@
 
 typedef void tile_kernel(const int16_t *, const int32_t *, int8_t *, const kernels_m4_block *);
 
-/* Short runs: a call of the C library's function would take longer than the run. Both return the run's end. */
-static int8_t *copy(int8_t *to, const int8_t *from, int32_t count) {
+/* Short runs: a call of the C library's function would take longer than the run. */
+static inline void copy(int8_t *to, const int8_t *from, int32_t count) {
   for (; count >= 4; count -= 4) {
     memcpy(to, from, 4);
     to += 4;
@@ -20,12 +20,10 @@ static int8_t *copy(int8_t *to, const int8_t *from, int32_t count) {
     to += 2;
     from += 2;
   }
-  if ((count & 1) != 0) *to++ = *from;
-  return to;
+  if ((count & 1) != 0) *to = *from;
 }
 
-static int8_t *fill(int8_t *to, int32_t value, int32_t count) {
-  const uint32_t word = (uint32_t)(uint8_t)value * 0x01010101u;
+static inline void fill(int8_t *to, uint32_t word, int32_t count) {
   for (; count >= 4; count -= 4) {
     memcpy(to, &word, 4);
     to += 4;
@@ -34,39 +32,35 @@ static int8_t *fill(int8_t *to, int32_t value, int32_t count) {
     memcpy(to, &word, 2);
     to += 2;
   }
-  if ((count & 1) != 0) *to++ = (int8_t)value;
-  return to;
+  if ((count & 1) != 0) *to = (int8_t)word;
 }
 
 /* Copies the window whose first element is (y, x) of an image, with the zero point where there is no image. Rows lie
- * `pitch` bytes apart. */
+ * `pitch` bytes apart. Undilated rows are one run, clipped at the image's edges; dilated ones a run a column. */
 static __attribute__((noinline)) void copy_window(const kernels_m4_conv_params *p, const int8_t *image, int32_t y,
                                                   int32_t x, int8_t *to, int32_t pitch) {
   const kernels_window *w = &p->window;
-  const int32_t channels = p->input_channels, row = w->width * channels;
-  /* Bytes before the image, and up to its end. */
-  int32_t before = x < 0 ? -x * channels : 0;
-  int32_t end = (w->input_width - x) * channels;
-  if (end > row) end = row;
-  for (int32_t i = 0; i < w->height; i++) {
-    int8_t *at = to;
-    if (y < 0 || y >= w->input_height) {
-      fill(at, p->input_zero_point, row);
-    } else if (w->dilation_width == 1 && before < end) {
-      at = fill(at, p->input_zero_point, before);
-      at = copy(at, image + (y * w->input_width + x) * channels + before, end - before);
-      fill(at, p->input_zero_point, row - end);
-    } else {
-      for (int32_t k = 0, column = x; k < w->width; k++, column += w->dilation_width) {
-        if (column >= 0 && column < w->input_width) {
-          at = copy(at, image + (y * w->input_width + column) * channels, channels);
-        } else {
-          at = fill(at, p->input_zero_point, channels);
-        }
-      }
+  const int32_t channels = p->input_channels, line = w->input_width * channels;
+  const int32_t runs = w->dilation_width == 1 ? 1 : w->width, columns = w->dilation_width == 1 ? w->width : 1;
+  const uint32_t zero = (uint32_t)(uint8_t)p->input_zero_point * 0x01010101u;
+  const int32_t run = columns * channels;
+  for (int32_t k = 0; k < runs; k++) {
+    /* The run's columns x + before to x + end exist. */
+    int32_t before = x < 0 ? -x : 0, end = w->input_width - x;
+    if (end > columns) end = columns;
+    const int32_t count = end > before ? (end - before) * channels : 0;
+    const int8_t *from = image + y * line + (x + before) * channels;
+    int8_t *at = to + k * run;
+    int32_t row = y;
+    for (int32_t i = 0; i < w->height; i++) {
+      const int32_t present = (uint32_t)row < (uint32_t)w->input_height ? count : 0;
+      if (present < run) fill(at, zero, run);
+      copy(at + before * channels, from, present);
+      at += pitch;
+      from += w->dilation_height * line;
+      row += w->dilation_height;
     }
-    to += pitch;
-    y += w->dilation_height;
+    x += w->dilation_width;
   }
 }
 
