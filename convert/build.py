@@ -254,7 +254,8 @@ def _fit(job: Job, g: graph.Graph, limits: Limits, environment: str, draft: Draf
     board, manifest = limits
     with ui.stage("fit") as stage:
         ram, flash = budget.estimate(board, manifest, environment)
-        draft.update(memory=report.Memory(**plan.memory(ram, flash, job.board.tinyml.stack_reserve)))
+        needs = plan.memory(ram, flash, job.board.tinyml.stack_reserve, manifest, environment)
+        draft.update(memory=report.Memory(**needs))
         plan.check(budget.before_build(board, manifest, environment), g)
         used = f"RAM {ram.used:,} of {ram.budget:,} B, flash {flash.used:,} of {flash.budget:,} B"
         stage.detail = f"before the build: {used}"
@@ -266,7 +267,8 @@ def _build(job: Job, g: graph.Graph, limits: Limits, name: str, draft: Draft, ui
         firmware = toolchain.build(name, draft.output)
         ram, flash = budget.measure(board, manifest, name, firmware.flash, firmware.static_ram)
         linked = {"static_ram": firmware.static_ram, "flash": firmware.flash}
-        draft.update(memory=report.Memory(**plan.memory(ram, flash, job.board.tinyml.stack_reserve), **linked))
+        needs = plan.memory(ram, flash, job.board.tinyml.stack_reserve, manifest, name)
+        draft.update(memory=report.Memory(**needs, **linked))
         plan.check(budget.after_link(board, manifest, name, firmware.flash, firmware.static_ram), g)
         stage.detail = f"{name}: flash {firmware.flash:,} B, static RAM {firmware.static_ram:,} B"
     paths = {"model": draft.output / "model.tflite", "generated": draft.output / "generated"}

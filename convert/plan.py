@@ -26,12 +26,17 @@ def check(messages: list[str], graph: Graph) -> None:
         raise DoesNotFitError("\n".join([*messages, widest(graph)]))
 
 
-def memory(ram: budget.Memory, flash: budget.Memory, stack_reserve: int) -> Mapping[str, Any]:
-    """The report's memory section as far as two budgets tell it."""
+def memory(
+    ram: budget.Memory, flash: budget.Memory, stack_reserve: int, build: Mapping[str, Any], environment: str
+) -> Mapping[str, Any]:
+    """The report's memory section as far as two budgets and build.json tell it."""
+    need = build["memory"][build["runtimes"][environment]]
     parts = {part.name: part.bytes for part in (*ram.parts, *flash.parts)}
     return {
         "arena": parts["arena"],
         "arena_budget": ram.budget - (ram.used - parts["arena"]),
+        "lower_bound": need.get("lower_bound"),
+        "plan": need.get("plan"),
         "stack_reserve": stack_reserve,
         "ram_budget": ram.budget,
         "weights": parts["weights"],

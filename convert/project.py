@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from convert import compiled, emit, tflm, vectors
@@ -20,11 +20,13 @@ class Image:
     files: Mapping[str, str | bytes]
     arena: int
     weights: int
+    plan: Mapping[str, int | str] = field(default_factory=dict)  # what is known of the arena's plan, for the report
 
 
 def _compiled(board: Board, graph: Graph, _: ArenaUse, optimize: Optimize) -> Image:
     model = compiled.compile_model(graph, board.target, optimize)
-    return Image(dict(model.render()), model.arena_bytes, model.weight_bytes)
+    plan: dict[str, int | str] = {"lower_bound": model.lower_bound, "plan": model.plan.status}
+    return Image(dict(model.render()), model.arena_bytes, model.weight_bytes, plan)
 
 
 def _tflm(_board: Board, graph: Graph, measured: ArenaUse, _optimize: Optimize) -> Image:
@@ -78,7 +80,9 @@ def build_json(
         "runtimes": dict(runtimes),
         "optimize": optimize,
         "tflm_dir": None if tflm_dir is None else str(tflm_dir.resolve()),
-        "memory": {name: {"arena": image.arena, "weights": image.weights} for name, image in found.items()},
+        "memory": {
+            name: {"arena": image.arena, "weights": image.weights, **image.plan} for name, image in found.items()
+        },
         "vector_bytes": test.stored_bytes,
     }
 

@@ -55,6 +55,8 @@ class Memory(_Section):
 
     arena: int | None = None
     arena_budget: int | None = None
+    lower_bound: int | None = None  # the largest live set; an arena without outputs over inputs is no smaller
+    plan: str | None = None  # "optimal", or "feasible" with a bound that no arena is below
     static_ram: int | None = None  # .data + .bss, the arena included
     stack: int | None = None  # deepest use, measured
     stack_reserve: int | None = None
@@ -127,7 +129,11 @@ class Report(_Section):
         """Write report.json and the page."""
         atomic_write(output / FILE, self.model_dump_json(by_alias=True, indent=2) + "\n")
         atomic_write(
-            output / PAGE, render("report/report.html.j2", {"r": self, "bars": _bars(self), "percent": percent})
+            output / PAGE,
+            render(
+                "report/report.html.j2",
+                {"r": self, "bars": _bars(self), "percent": percent, "plan": arena_plan(self.memory)},
+            ),
         )
 
 
@@ -208,6 +214,13 @@ def _memory_rows(r: Report) -> RenderableType:
     return table
 
 
+def arena_plan(m: Memory) -> str | None:
+    """How good the arena's plan is, where that is known."""
+    if m.arena is None or m.lower_bound is None or m.plan is None:
+        return None
+    return f"{m.arena:,} B, {m.plan}; the largest live set is {m.lower_bound:,} B"
+
+
 def _facts(r: Report) -> list[tuple[str, str]]:
     """What is known, a label and a sentence each."""
     m, a, s = r.model, r.accuracy, r.smoke
@@ -220,6 +233,8 @@ def _facts(r: Report) -> list[tuple[str, str]]:
     if a.device is not None:
         facts.append(("", f"emulated device {percent(a.device)} of the {a.device_samples} samples that it ran"))
     facts.append(("runtime", f"{r.runtime}, environment {r.environment}"))
+    if (text := arena_plan(r.memory)) is not None:
+        facts.append(("arena", text))
     if s.passed is not None:
         verdict = "every byte equal to TFLite Micro" if s.passed else f"{s.mismatches} vectors DIFFER from TFLite Micro"
         facts.append(("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict}; probe {s.probe_fnv}"))

@@ -27,6 +27,8 @@ FULL = report.Report(
         flash=85,
         flash_budget=170,
         arena_budget=800,
+        lower_bound=250,
+        plan="optimal",
     ),
     smoke=report.Smoke(
         emulator="unicorn", passed=True, vectors=21, mismatches=0, instructions_per_inference=5000, probe_fnv="0x01"
@@ -97,6 +99,8 @@ def test_page_and_summary_are_drawn_from_it(tmp_path: Path, r: report.Report) ->
         assert "5,000 instructions an inference (5.00 a MAC)" in out.getvalue()
         assert "every byte equal to TFLite Micro" in out.getvalue()
         assert "400 of 1,000 B" in out.getvalue()
+        assert "200 B, optimal; the largest live set is 250 B" in out.getvalue()
+        assert "Arena: 200 B, optimal; the largest live set is 250 B." in page
 
 
 def test_a_failure_is_said(tmp_path: Path) -> None:
