@@ -4,19 +4,24 @@
 
 #define HEADROOM ((int32_t)1 << 20)
 
-static int32_t rescale(const kernels_add_input *input, int32_t x) {
-  const int32_t product = fixed_high_mul((x + input->offset) * HEADROOM, input->multiplier);
-  return fixed_rounding_shift(product, (unsigned)-input->shift);
+static inline int32_t rescale(int32_t x, int32_t multiplier, int32_t shift) {
+  return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
+}
+
+/* A sum of rescaled inputs as an output. */
+static inline int8_t finish(const kernels_add_params *p, int32_t sum) {
+  return (int8_t)fixed_clamp(rescale(sum, p->multiplier, p->shift) + p->zero_point, p->minimum, p->maximum);
 }
 
 /* a + sign * b, with a sign of 1 or -1. */
-static inline void add_row(const kernels_add_params *p, int32_t sign, const int8_t *a, const int8_t *b,
+static inline void add_row(const kernels_add_params *params, int32_t sign, const int8_t *a, const int8_t *b,
                            int8_t *output) {
-  const int32_t a_step = p->a.strides[3], b_step = p->b.strides[3];
-  for (int32_t i = 0; i < p->shape[3]; i++) {
-    int32_t sum = rescale(&p->a, *a) + sign * rescale(&p->b, *b);
-    sum = fixed_rounding_shift(fixed_high_mul(sum, p->multiplier), (unsigned)-p->shift) + p->zero_point;
-    output[i] = (int8_t)fixed_clamp(sum, p->minimum, p->maximum);
+  const kernels_add_params p = *params; /* a copy that no store of an int8 can change spares loads */
+  const int32_t a_step = p.a.strides[3], b_step = p.b.strides[3];
+  for (int32_t i = p.shape[3]; i > 0; i--) {
+    const int32_t x = rescale((*a + p.a.offset) * HEADROOM, p.a.multiplier, p.a.shift);
+    const int32_t y = rescale((*b + p.b.offset) * HEADROOM, p.b.multiplier, p.b.shift);
+    *output++ = finish(&p, x + sign * y);
     a += a_step;
     b += b_step;
   }
