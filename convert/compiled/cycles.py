@@ -1,15 +1,18 @@
 """Estimated cycles of Cortex-M4 code, from executed instructions.
 
 Timings: Arm, "Cortex-M4 Technical Reference Manual" r0p1, 3.3.1 (instruction set summary) and 3.3.2 (load/store
-timings). What they leave open is taken so: a pipeline refill (P, 1 to 3) is 2 cycles; a division (2 to 12) is 7; IT is
-folded into its neighbour's cycle in half of the cases and counts as 1. Memory answers without wait states, so that a
+timings). What they leave open is taken so: a division (2 to 12) is 7; IT, which may fold into the instruction before
+it, is 1; refilling the pipeline (P, 1 to 3) after a taken branch to an address in the instruction is 1, since Nordic's
+delay loop of SUBS and BHI takes 3 cycles on an nRF52 (nrfx, nrfx_coredep.h), and 2 after one to an address in a
+register or in memory. Memory answers without wait states, so that a
 flash slower than the core, and any cache in front of it, are left out. This is an estimate, not a measurement.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-REFILL = 2
+REFILL = 1
+INDIRECT_REFILL = 2
 _DIVISION = 7
 _ALWAYS = 15  # capstone.arm.ARM_CC_AL
 _MULTIPLE = ("ldm", "stm", "push", "pop", "ldrd", "strd", "vldm", "vstm", "vpush", "vpop")
@@ -44,7 +47,7 @@ def _is_single_store(name: str) -> bool:
 
 
 def cycles(instructions: Sequence[Any]) -> list[int]:
-    """Cycles of each instruction (capstone's objects) of a straight run of code; taken branches cost REFILL more.
+    """Cycles of each instruction (capstone's objects) of a straight run of code; taken branches cost their refill more.
 
     A load or store that directly follows another one is pipelined with it and costs 1, unless its address comes from
     what the one before it loads.
@@ -83,3 +86,10 @@ def _pipelined(instruction: Any, before: Any) -> bool:
     loaded = before.op_str.split(",")[0].strip() if _is_single_load(name) else ""
     address = instruction.op_str.split("[")[-1].split("]")[0].replace(",", " ").split()
     return loaded not in address
+
+
+def refill(instruction: Any) -> int:
+    """Cycles that refilling the pipeline takes if this instruction, the last of a straight run, branches."""
+    name = base(instruction)
+    indirect = name in ("bx", "blx", "tbb", "tbh", "pop", "ldm", "ldr", "mov")
+    return INDIRECT_REFILL if indirect else REFILL

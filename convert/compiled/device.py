@@ -132,6 +132,7 @@ class _Block:
     instructions: int
     cycles: int
     names: Mapping[str, int]
+    refill: int  # cycles more where another address than the next one follows
 
 
 @lru_cache(maxsize=1)
@@ -148,7 +149,7 @@ def _decode(code: bytes, address: int) -> _Block:
     if sum(i.size for i in listing) != len(code):
         raise ToolError(f"capstone cannot decode the instructions at {address:#x}: {code.hex()}")
     names = Counter(timing.base(i) for i in listing)
-    return _Block(len(listing), sum(timing.cycles(listing)), names)
+    return _Block(len(listing), sum(timing.cycles(listing)), names, timing.refill(listing[-1]))
 
 
 def profile(compiled: CompiledModel, vector: host.Bytes, *, timeout: float = 600.0) -> Profile:
@@ -246,7 +247,7 @@ class _Run:
         for k in range(int(stretch.max(initial=0)) + 1):
             chosen = stretch == k
             runs = np.bincount(index[chosen], minlength=len(keys))
-            taken = int((chosen & ~follows).sum())
+            taken = np.bincount(index[chosen & ~follows], minlength=len(keys))
             parts.append(_sum(blocks, runs, taken))
         counts = parts[1:]
         whole = Counter[str]()
@@ -263,12 +264,13 @@ class _Run:
         return tuple(next(it) if layer.kernel is not None else None for layer in self.compiled.lowered)
 
 
-def _sum(blocks: list[_Block], runs: Array, taken: int) -> Count:
+def _sum(blocks: list[_Block], runs: Array, taken: Array) -> Count:
     names = Counter[str]()
     instructions = 0
-    cycles = taken * timing.REFILL
-    for block, n in zip(blocks, runs.tolist(), strict=True):
+    cycles = 0
+    for block, n, leaves in zip(blocks, runs.tolist(), taken.tolist(), strict=True):
         if n:
+            cycles += leaves * block.refill
             instructions += n * block.instructions
             cycles += n * block.cycles
             for name, count in block.names.items():

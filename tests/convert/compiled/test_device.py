@@ -37,6 +37,21 @@ def test_cycles_follow_the_manual(halfwords: list[int], expected: list[int]) -> 
 
 
 @pytest.mark.parametrize(
+    ("halfwords", "expected"),
+    [
+        ([0xD0FE], cycles.REFILL),  # beq .
+        ([0x4408], cycles.REFILL),  # add r0, r1: a run may end without a branch
+        ([0xB108], cycles.REFILL),  # cbz r0, .+6
+        ([0x4770], cycles.INDIRECT_REFILL),  # bx lr
+        ([0xBDF0], cycles.INDIRECT_REFILL),  # pop {r4-r7, pc}
+        ([0xE8DF, 0xF001], cycles.INDIRECT_REFILL),  # tbb [pc, r1]
+    ],
+)
+def test_refills_after_branches(halfwords: list[int], expected: int) -> None:
+    assert cycles.refill(listing(*halfwords)[-1]) == expected
+
+
+@pytest.mark.parametrize(
     ("halfwords", "names"),
     [
         ([0xBF08, 0x2001], ["it", "mov"]),  # it eq; moveq r0, #1
