@@ -59,15 +59,12 @@ def _matmul_distance(rows: int, depth: int, channels: int) -> int:
 
     Copying the rows first would need as much scratch as the output could come closer.
     """
-    read: list[int] = []
-    written: list[int] = []
-    for r in range(0, rows, 2):
-        pair = r + 1 < rows
-        fours = channels - channels % 4
-        ends = range(2, channels, 2) if pair else [*range(4, fours + 1, 4), *range(fours + 1, channels)]
-        row = (r + pair) * channels
-        written += [row + c for c in ends if c < channels] + [row + channels]
-        read += [r * depth] * (len(written) - len(read))
+    first = np.arange(0, rows - 1, 2)
+    twos = np.append(np.arange(2, channels, 2), channels)
+    fours = channels - channels % 4
+    rest = np.append(np.arange(4, fours, 4), np.arange(fours, channels + 1))[: None if rows % 2 else 0]
+    read = np.append(np.repeat(first * depth, len(twos)), np.full(len(rest), (rows - 1) * depth))
+    written = np.append(((first + 1) * channels)[:, None] + twos, (rows - 1) * channels + rest)
     return overlap.distance(read, written, rows * depth)
 
 
