@@ -5,6 +5,7 @@ See matmul.py; the windows are gathered by firmware/lib/kernels/src/cortex_m4/co
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -62,18 +63,70 @@ def _scratch(rows: int, row: int, copying: bool) -> tuple[int, int]:
     return copies, -(-(copies + 3 * depth) // 4) * 4
 
 
-def _distance(window: Mapping[str, Value], input_channels: int, output_channels: int) -> int:
+def _distance(w: Mapping[str, int], input_channels: int, output_channels: int) -> int:
     """See `Overlap`: three windows are read before their outputs are written, whatever line they lie in."""
-    begin = overlap.pixels(window, input_channels)
-    w = {name: stages.number(window, name) for name in window}
+    begin = overlap.pixels(w, input_channels)
     total = w["batches"] * w["input_height"] * w["input_width"] * input_channels
     edges = np.arange(0, len(begin), matmul.PIXELS)
     ends = np.minimum(edges + matmul.PIXELS, len(begin)) * output_channels
     return overlap.distance(np.minimum.reduceat(begin, edges), ends, total)
 
 
+Geometry: TypeAlias = dict[str, Value]
+
+
+def _direct(w: Mapping[str, int], channels: int, output_channels: int) -> tuple[Geometry, int, int]:
+    """Windows are read from the input, those at its border copied first: parameters, scratch bytes, distance."""
+    (first_line, lines), (first_column, columns) = _regions(w)
+    copying = lines < w["output_height"] or columns < w["output_width"]
+    copies, scratch = _scratch(w["height"], w["width"] * channels, copying)
+    geometry: Geometry = {
+        "window": dict(w),
+        "first_line": first_line,
+        "lines": lines,
+        "first_column": first_column,
+        "columns": columns,
+        "copies": copies,
+        "padded": 0,
+        "image": {"at": 0, "lines": 0, "line": 0, "pitch": 0},
+    }
+    return geometry, scratch, _distance(w, channels, output_channels)
+
+
+def _padded(w: Mapping[str, int], channels: int) -> tuple[Geometry, int, int] | None:
+    """The image is copied into a padded one first, if that spares copies of windows: as `_direct`, or None."""
+    (_, lines), (_, columns) = _regions(w)
+    inner = lines == w["output_height"] and columns == w["output_width"]
+    if inner or w["batches"] > 1 or (w["dilation_width"] > 1 and w["width"] > 1):
+        return None
+    size, shown = {}, {}
+    for one, pad in (("height", "pad_top"), ("width", "pad_left")):
+        extent = (w[one] - 1) * w[f"dilation_{one}"] + 1
+        size[one] = (w[f"output_{one}"] - 1) * w[f"stride_{one}"] + extent
+        shown[one] = min(w[f"input_{one}"], size[one] - w[pad])
+    tile = 8 * matmul.PIXELS * matmul.blocks_of(w["height"] * w["width"] * channels)
+    window = {**w, "input_height": size["height"], "input_width": size["width"], "pad_top": 0, "pad_left": 0}
+    geometry: Geometry = {
+        "window": window,
+        "first_line": 0,
+        "lines": w["output_height"],
+        "first_column": 0,
+        "columns": w["output_width"],
+        "copies": 0,
+        "padded": tile,
+        "image": {
+            "at": (w["pad_top"] * size["width"] + w["pad_left"]) * channels,
+            "lines": shown["height"],
+            "line": shown["width"] * channels,
+            "pitch": w["input_width"] * channels,
+        },
+    }
+    scratch = tile + -(-size["height"] * size["width"] * channels // 4) * 4
+    return geometry, scratch, -w["input_height"] * w["input_width"] * channels
+
+
 def candidates(layer: Layer) -> Sequence[Layer]:
-    """A kernels_conv_s8 layer without groups, three output pixels at a time."""
+    """A kernels_conv_s8 layer without groups, three output pixels at a time, with and without a padded image."""
     p = layer.params
     if stages.number(p, "groups") != 1:
         return []
@@ -81,38 +134,33 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     weights = kernel.reshape(len(kernel), -1)
     window, channels = merged(stages.nested(p, "window"), stages.number(p, "input_channels"))
     w = {name: stages.number(window, name) for name in window}
-    rows, row = w["height"], w["width"] * channels
-    (first_line, lines), (first_column, columns) = _regions(w)
-    copying = lines < w["output_height"] or columns < w["output_width"]
-    copies, scratch = _scratch(rows, row, copying)
-    order = matmul.tile_order(rows, row)
+    order = matmul.tile_order(w["height"], w["width"] * channels)
     pixels = w["batches"] * w["output_height"] * w["output_width"]
-    params: dict[str, Value] = {
-        "window": window,
-        "input_channels": channels,
-        "output_channels": len(weights),
-        "input_zero_point": stages.number(p, "input_zero_point"),
-        "minimum": stages.number(stage, "minimum"),
-        "maximum": stages.number(stage, "maximum"),
-        "first_line": first_line,
-        "lines": lines,
-        "first_column": first_column,
-        "columns": columns,
-        "copies": copies,
-    }
-    distance = _distance(window, channels, len(weights))
     found = []
-    for kind, laid in matmul.streams(weights[:, order], stage, pixels):
-        made = replace(
-            layer,
-            kernel=f"kernels_m4_conv{kind}_{stages.variant(stage)}_s8",
-            params={**params, "weights": laid},
-            params_type="kernels_m4_conv_params",
-            constants=(laid,),
-            scratch_bytes=scratch,
-            overlaps=(),
-        )
-        found.append(overlap.overlapping(made, distance))
+    for way in (_direct(w, channels, len(weights)), _padded(w, channels)):
+        for kind, laid in matmul.streams(weights[:, order], stage, pixels) if way else []:
+            assert way is not None
+            geometry, scratch, distance = way
+            params: dict[str, Value] = {
+                "window": geometry["window"],
+                "input_channels": channels,
+                "output_channels": len(weights),
+                "input_zero_point": stages.number(p, "input_zero_point"),
+                "minimum": stages.number(stage, "minimum"),
+                "maximum": stages.number(stage, "maximum"),
+                **{name: value for name, value in geometry.items() if name != "window"},
+                "weights": laid,
+            }
+            made = replace(
+                layer,
+                kernel=f"kernels_m4_conv{kind}_{stages.variant(stage)}_s8",
+                params=params,
+                params_type="kernels_m4_conv_params",
+                constants=(laid,),
+                scratch_bytes=scratch,
+                overlaps=(),
+            )
+            found.append(overlap.overlapping(made, distance))
     return found
 
 
@@ -142,6 +190,7 @@ def features(layer: Layer) -> dict[str, float]:
     w = {name: stages.number(window, name) for name in window}
     rows, row = w["height"], w["width"] * stages.number(p, "input_channels")
     pixels = w["batches"] * w["output_height"] * w["output_width"]
+    image, padded = stages.nested(p, "image"), stages.number(p, "padded") > 0
     copied = pixels - w["batches"] * stages.number(p, "lines") * stages.number(p, "columns")
     runs = w["width"] if w["dilation_width"] > 1 else 1
     tiles = -(-pixels // matmul.PIXELS)
@@ -156,6 +205,9 @@ def features(layer: Layer) -> dict[str, float]:
         "lines": w["batches"] * w["output_height"],
         "pixels": pixels,
         "quick_tiles": _quick_tiles(w, p),
+        "padded_lines": stages.number(image, "lines"),
+        "padded_words": stages.number(image, "lines") * (stages.number(image, "line") / 4),
+        "filled_words": w["input_height"] * w["input_width"] * stages.number(p, "input_channels") / 4 * padded,
         "copied": copied,
         "copied_runs": copied * rows * runs,
         "copied_words": copied * rows * (row / 4),

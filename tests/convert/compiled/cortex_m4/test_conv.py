@@ -69,7 +69,7 @@ def _wide_streams_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(layer: Layer) -> Layer:
-    """The kernel with raw-word weights."""
+    """The kernel with raw-word weights, on the image as it is."""
     return conv.candidates(layer)[0]
 
 
@@ -80,7 +80,7 @@ def test_equals_portable(activation: str, zero_point: int) -> None:
         layer = case.layer(activation=activation, zero_point=zero_point, per_channel=k % 2 == 0, gain=1.0 + k % 3)
         assert layer.kernel == "kernels_conv_s8"
         expected = call(layer, [case.data()], case.outputs(layer), check=False)
-        assert len(conv.candidates(layer)) == 2
+        assert len(conv.candidates(layer)) in (2, 4)
         for candidate in conv.candidates(layer):
             got = call(candidate, [case.data()], case.outputs(layer))
             assert got.outputs == expected.outputs, (case, candidate.kernel)
@@ -123,8 +123,22 @@ def test_overlap_is_exact_and_tight() -> None:
 
 
 @needs_arm
+def test_padded_image_leaves_the_input_free() -> None:
+    for case in CASES:
+        for layer in conv.candidates(case.layer()):
+            if layer.params["padded"]:
+                size = case.outputs(layer)
+                expected = call(layer, [case.data()], size).outputs
+                (overlap,) = layer.overlaps
+                assert overlap.distance == -len(case.data())
+                for distance in (0, -5, size - 1):
+                    assert call(layer, [case.data()], size, distance=distance).outputs == expected, (case, distance)
+
+
+@needs_arm
 @pytest.mark.parametrize("kind", [0, 1])
 def test_instructions_are_linear_in_the_features(kind: int) -> None:
+    padded = 0
     for activation, zero_point in (("relu", -128), ("relu6", -3)):
         rows, counts = [], []
         for case in [
@@ -133,13 +147,16 @@ def test_instructions_are_linear_in_the_features(kind: int) -> None:
             *(Case((1, 20, 10, c), 16, (10, 4), (2, 2)) for c in (1, 2)),
             *(Case((1, 30, 1, c), 8, (5, 1)) for c in (3, 8, 16)),
         ]:
-            layer = conv.candidates(case.layer(activation=activation, zero_point=zero_point))[kind]
-            assert layer.kernel is not None
-            rows.append(list(conv.FEATURES[layer.kernel](layer).values()))
-            counts.append(call(layer, [case.data()], case.outputs(layer), check=False).instructions)
+            for layer in conv.candidates(case.layer(activation=activation, zero_point=zero_point))[kind::2]:
+                assert layer.kernel is not None
+                assert ("_wide_" in layer.kernel) == (kind == 1)
+                padded += layer.params["padded"] != 0
+                rows.append(list(conv.FEATURES[layer.kernel](layer).values()))
+                counts.append(call(layer, [case.data()], case.outputs(layer), check=False).instructions)
         a, b = np.array(rows, float), np.array(counts, float)
         x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
         assert np.abs(a @ x / b - 1).max() < 0.02
+    assert padded > 10
 
 
 def test_not_applicable() -> None:
@@ -153,6 +170,6 @@ def test_not_applicable() -> None:
     lowest = weights.values.copy()
     lowest[1, 1, 1, 0] = -128
     changed = replace(layer, params={**layer.params, "weights": replace(weights, values=lowest)})
-    (wide,) = conv.candidates(changed)
-    assert wide.kernel == "kernels_m4_conv_wide_linear_s8", "a weight of -128"
+    kernels = {candidate.kernel for candidate in conv.candidates(changed)}
+    assert kernels == {"kernels_m4_conv_wide_linear_s8"}, "a weight of -128"
     assert not conv.candidates(CASES[0].layer(gain=4000.0)), "shifts to the left"

@@ -64,6 +64,18 @@ static __attribute__((noinline)) void copy_window(const kernels_m4_conv_params *
   }
 }
 
+/* Copies the image into a frame of zero points, where no window leaves it. */
+static __attribute__((noinline)) void pad_image(const kernels_m4_conv_params *p, const int8_t *from, int8_t *to) {
+  const int32_t pitch = p->window.input_width * p->input_channels;
+  fill(to, (uint32_t)(uint8_t)p->input_zero_point * 0x01010101u, p->window.input_height * pitch);
+  to += p->image.at;
+  for (int32_t i = 0; i < p->image.lines; i++) {
+    copy(to, from, p->image.line);
+    to += pitch;
+    from += p->image.pitch;
+  }
+}
+
 /* What a convolution keeps between its tiles. */
 typedef struct {
   kernels_m4_windows windows;
@@ -102,6 +114,10 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
       (int16_t *)(void *)scratch,
       output};
   int32_t pixel = 0;
+  if (p->padded != 0) {
+    pad_image(p, input, scratch + p->padded);
+    input = scratch + p->padded;
+  }
   for (int32_t n = 0; n < w->batches; n++) {
     for (int32_t line = 0; line < w->output_height; line++) {
       const int32_t y = line * w->stride_height - w->pad_top;

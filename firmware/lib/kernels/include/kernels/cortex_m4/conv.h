@@ -25,6 +25,15 @@ typedef struct {
   int32_t first_column;
   int32_t columns;
   int32_t copies; /* where in scratch the three copied windows lie */
+  /* Where in scratch a padded copy of the whole image goes, 0 for none; then `window` is that of the padded image, of
+   * which there is one, without padding of its own. */
+  int32_t padded;
+  struct {
+    int32_t at;    /* of the image's first element in the padded one, bytes */
+    int32_t lines; /* how many are copied */
+    int32_t line;  /* bytes that are copied of each */
+    int32_t pitch; /* bytes from one to the next */
+  } image;
   /* The stream of kernels/cortex_m4/matmul.h. The tile's order is that of kernels_m4_widen_s8 for a window of
    * `window.height` rows of window.width * input_channels bytes; blocks = (height * width * input_channels + 3) / 4. */
   const int32_t *weights;
@@ -35,7 +44,7 @@ typedef struct {
  * `copies` on, three windows if any is copied. The copies may begin within the tile where each is read before the tile
  * reaches it: with rows of whole words, `row` bytes each, from 3 * height * row + 2 * row on.
  * The windows of three output pixels are read before these are written; pixels of all lines and images follow each
- * other. */
+ * other. A padded image is read before anything is written. */
 void kernels_m4_conv_relu_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
                              int8_t *output);
 void kernels_m4_conv_linear_s8(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch,
