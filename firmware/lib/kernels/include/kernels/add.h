@@ -27,7 +27,8 @@ typedef struct {
   int32_t maximum;
 } kernels_add_params;
 
-/* The output may be the same memory as an input that is not repeated; otherwise they must not overlap. */
+/* The output may be the same memory as an input that is not repeated, or start before an input as long as no element is
+ * overwritten before it was read for the last time; outputs are made in order. Otherwise they must not overlap. */
 void kernels_add_s8(const kernels_add_params *params, const int8_t *a, const int8_t *b, int8_t *output);
 
 /* a - b; as above. */

@@ -14,7 +14,8 @@ typedef struct {
   int32_t b_strides[4];
 } kernels_broadcast;
 
-/* In all of these the output may be the same memory as an input that is not repeated; otherwise they must not
+/* In all of these the output may be the same memory as an input that is not repeated, or start before an input as long
+ * as no element is overwritten before it was read for the last time; outputs are made in order. Otherwise they must not
  * overlap. */
 
 typedef struct {

@@ -23,8 +23,9 @@ typedef struct {
 
 /* The bias holds -(input zero point) * (sum of the channel's weights) besides the layer's own.
  * input: NHWC [batches][input_height][input_width][input_channels]; output: NHWC; scratch: two windows, that is
- * 2 * height * width * input_channels / groups bytes. None may overlap another. A window holds fewer than 2^17
- * elements. Any alignment. */
+ * 2 * height * width * input_channels / groups bytes. A window holds fewer than 2^17 elements. Any alignment.
+ * None may overlap another, except that without groups the output may start so far before the input that nothing is
+ * overwritten before it was read: two output pixels at a time, in order. */
 void kernels_conv_s8(const kernels_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output);
 
 #ifdef __cplusplus

@@ -21,7 +21,8 @@ typedef struct {
 } kernels_depthwise_params;
 
 /* input: NHWC [batches][input_height][input_width][input_channels]; output: NHWC with input_channels * multiplier
- * channels. They must not overlap. Any alignment. */
+ * channels. Any alignment. They must not overlap, unless the output starts so far before the input that
+ * nothing is overwritten before it was read: pixel by pixel in order, channel by channel. */
 void kernels_depthwise_s8(const kernels_depthwise_params *params, const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus

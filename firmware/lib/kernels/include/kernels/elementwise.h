@@ -23,10 +23,11 @@ typedef struct {
 } kernels_scale_params;
 
 /* output[i] = input[i] / scale + zero_point, rounded to nearest, ties away from zero, clamped to -128..127; NaN gives
- * the zero point. They must not overlap. */
+ * the zero point. The output may be the input's memory. */
 void kernels_quantize_f32_s8(const kernels_scale_params *params, const float *input, int8_t *output);
 
-/* output[i] = (input[i] - zero_point) * scale, correctly rounded. They must not overlap. */
+/* output[i] = (input[i] - zero_point) * scale, correctly rounded. They must not overlap, unless no
+ * element is overwritten before it was read; they are made in order. */
 void kernels_dequantize_s8_f32(const kernels_scale_params *params, const int8_t *input, float *output);
 void kernels_dequantize_u8_f32(const kernels_scale_params *params, const uint8_t *input, float *output);
 

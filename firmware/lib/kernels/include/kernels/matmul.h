@@ -20,7 +20,8 @@ typedef struct {
 
 /* output[r][c] = stage(sum over d of input[r][d] * weights[c][d]).
  * The bias holds -(input zero point) * (sum of the channel's weights) besides the layer's own.
- * input: [rows][depth]; output: [rows][channels]; they must not overlap. Any alignment. */
+ * input: [rows][depth]; output: [rows][channels]. Any alignment. They must not overlap, unless the output starts so far
+ * before the input that no row is overwritten before it was read: two rows at a time, again for every two channels. */
 void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input, int8_t *output);
 
 /* The same for two rows that lie anywhere, and `channels` channels from `first` on; out0 and out1 receive

@@ -19,7 +19,8 @@ typedef struct {
   int32_t zero_point; /* of the output */
 } kernels_mean_params;
 
-/* Input and output must not overlap. Fewer than 2^23 elements are reduced to one. */
+/* Input and output must not overlap, unless the output starts so far before the input that nothing is overwritten
+ * before it was read: outputs are made in order. Fewer than 2^23 elements are reduced to one. */
 void kernels_mean_s8(const kernels_mean_params *params, const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus

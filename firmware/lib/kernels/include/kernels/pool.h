@@ -17,7 +17,9 @@ typedef struct {
   int32_t maximum;
 } kernels_pool_params;
 
-/* input: NHWC [batches][input_height][input_width][channels]; output: NHWC. They must not overlap. The average counts
+/* input: NHWC [batches][input_height][input_width][channels]; output: NHWC. They must not overlap, unless
+ * the output starts so far before the input that nothing is overwritten before it was read: pixel by pixel in order,
+ * channel by channel. The average counts
  * only elements of the input and is rounded to nearest, ties away from zero. A window holds fewer than 2^23 elements.
  */
 void kernels_average_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output);
