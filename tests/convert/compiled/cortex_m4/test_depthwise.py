@@ -140,23 +140,29 @@ def test_largest_sums_and_far_shifts() -> None:
 
 
 def test_fitted_constants_are_exact() -> None:
-    """Every sum of channels with far shifts, one by one."""
+    """At every step of the output, from both sides: channels with shifts far from the code's."""
     rng = np.random.default_rng(9)
     found = 0
-    for shift in (1, 2, 10, 11, 13, 17, 22):
-        for _ in range(6):
-            weights = rng.integers(-20 >> (shift < 3), 21, 9)
-            low, high = int(rng.integers(-4000, 0)) << shift // 4, int(rng.integers(1, 4000)) << shift // 4
-            channel = depthwise.Channel(weights, 7, int(rng.integers(1 << 30, 1 << 31)), shift, low, high)
+    for shift in (1, 2, 10, 10, 11, 12, 13, 14, 17, 22):
+        for spread in (500, 20000, 120000):
+            low, high = (
+                -int(rng.integers(spread)) << max(shift - 10, 0),
+                int(rng.integers(spread)) << max(shift - 10, 0),
+            )
+            weights = rng.integers(-8, 8, 9)
+            channel = depthwise.Channel(weights, 77, int(rng.integers(1 << 30, 1 << 31)), shift, low, high)
             scaled = depthwise.fitted(channel)
             if scaled is None:
                 continue
             found += 1
-            for total in range(low, high + 1, 1 + (high - low) // 3000):
-                x = scaled.bias + ((total - channel.bias) << scaled.exponent if scaled.multiplier else 0)
-                assert abs(x) < 1 << 31
-                y = ((x * scaled.multiplier >> 32) + scaled.rounding) >> depthwise.SCALED_SHIFT
-                assert min(max(y, -128), 127) == channel.output(total)
+            assert scaled.multiplier < 1 << 31
+            steps = [channel.least(value) for value in range(channel.output(low), channel.output(high) + 2)]
+            for total in {low, high, *steps, *(t - 1 for t in steps)}:
+                if low <= total <= high:
+                    x = scaled.bias + ((total - channel.bias) << scaled.exponent if scaled.multiplier else 0)
+                    assert abs(x) < 1 << 31
+                    y = ((x * scaled.multiplier >> 32) + scaled.rounding) >> depthwise.SCALED_SHIFT
+                    assert min(max(y, -128), 127) == channel.output(total), (shift, low, high, total)
     assert found > 20
 
 
