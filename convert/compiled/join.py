@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from convert.compiled import overlap
 from convert.compiled.layer import Constant, Layer, Lower, Value, describe, per_tensor, refuse, require_type, tensor
 from convert.compiled.move import axis_of, integers, require_shape
 from convert.graph import Graph, Operator, Tensor
 
 _AGAIN = "convert the model again"
+_MAX_STEPS = 1 << 16  # of a kernel whose overlaps are derived step by step
 
 
 def _parts(op: Operator, kernel: str, whole: Tensor, parts: Sequence[Tensor], outer: int) -> Layer:
@@ -21,7 +23,27 @@ def _parts(op: Operator, kernel: str, whole: Tensor, parts: Sequence[Tensor], ou
         return Layer(op, None, {}, inputs, op.outputs)  # the same memory
     bytes_ = Constant("bytes", sizes, "of a run of each part")
     params: dict[str, Value] = {"outer": outer, "count": len(parts), "bytes": bytes_}
-    return Layer(op, kernel, params, inputs, op.outputs, "kernels_parts_params", constants=(bytes_,), grouped=True)
+    layer = Layer(op, kernel, params, inputs, op.outputs, "kernels_parts_params", constants=(bytes_,), grouped=True)
+    if outer * len(parts) > _MAX_STEPS:
+        return layer
+    # Step by step: the part that is copied, and where its run begins in the whole and in itself.
+    part = np.tile(np.arange(len(parts)), outer)
+    within = np.repeat(np.arange(outer), len(parts)) * sizes[part]
+    in_whole = np.concatenate([[0], np.cumsum(sizes[part])[:-1]])
+    for i, t in enumerate(parts):
+        if t.data is not None or whole.data is not None:
+            continue
+        if joins:
+            # A tensor may be several of the parts.
+            read = np.where([parts[k].index == t.index for k in part], within, t.nbytes)
+            reach = overlap.copies(read, in_whole + sizes[part], t.nbytes)
+            layer = overlap.overlapping(layer, reach, input=i)
+        else:
+            written = np.where(part >= i, within // sizes[part] + 1, within // sizes[part]) * int(sizes[i])
+            own = np.where(part == i, in_whole, whole.nbytes)
+            reach = max(overlap.distance(in_whole, written, whole.nbytes), overlap.copies(own, written, whole.nbytes))
+            layer = overlap.overlapping(layer, reach, output=i)
+    return layer
 
 
 def _inputs(graph: Graph, op: Operator, *types: str) -> tuple[list[Tensor], Tensor]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from convert.compiled import overlap
 from convert.compiled.layer import (
     Array,
     Constant,
@@ -29,6 +30,7 @@ from convert.graph import Graph, Operator, Tensor
 _COPY_RANK = 5
 _TABLES = 4
 _MAX_OFFSETS = 1 << 14
+_MAX_STEPS = 1 << 20  # of a kernel whose overlaps are derived step by step
 _AGAIN = "convert the model again"
 
 
@@ -66,6 +68,22 @@ def _steps(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
 
 
+def _in_order(layer: Layer, reads: Sequence[Array], run: int, input_bytes: int) -> Layer:
+    """The layer with the overlap of a kernel that writes one run after the other.
+
+    `reads` has the offsets of each dimension, whose sums are the places of the input that the runs are read from.
+    """
+    if math.prod(len(r) for r in reads) > _MAX_STEPS:
+        return layer
+    places = np.zeros(1, np.int64)
+    for offsets in reads:
+        places = (places[:, None] + offsets).reshape(-1)
+    written = np.arange(1, len(places) + 1) * run
+    # Single bytes cannot overlap in part.
+    reach = overlap.distance if run == 1 else overlap.copies
+    return overlap.overlapping(layer, reach(places, written, input_bytes))
+
+
 def _copy(graph: Graph, op: Operator, x: Tensor, shape: Sequence[int], steps: Sequence[int], first: int = 0) -> Layer:
     """An output of `shape`, whose indices step through the input by `steps` elements, from element `first` on."""
     dimensions: list[tuple[int, int]] = []
@@ -89,7 +107,9 @@ def _copy(graph: Graph, op: Operator, x: Tensor, shape: Sequence[int], steps: Se
         "offset": first * size,
         "run": run * size,
     }
-    return make(graph, op, "kernels_move", "kernels_move_params", params, inputs=(x.index,))
+    layer = make(graph, op, "kernels_move", "kernels_move_params", params, inputs=(x.index,))
+    reads = [np.arange(length) * (step * size) for length, step in dimensions]
+    return _in_order(layer, [np.array([first * size]), *reads], run * size, x.nbytes)
 
 
 def transpose(graph: Graph, op: Operator) -> Layer:
@@ -228,7 +248,10 @@ def _indexed(
         "run": run * size,
         **(params or {}),
     }
-    return make(graph, op, kernel, f"{kernel}_params", all_params)
+    layer = make(graph, op, kernel, f"{kernel}_params", all_params)
+    if kernel == "kernels_move_to":
+        return layer  # it clears all of the output first
+    return _in_order(layer, [t * size for t in tables], run * size, tensor(graph, op, 0).nbytes)
 
 
 def _require_tables(op: Operator, lengths: Sequence[int]) -> None:
@@ -410,7 +433,14 @@ def gather(graph: Graph, op: Operator) -> Layer:
         "indices": math.prod(indices.shape[batch:]),
         "run": math.prod(x.shape[axis + 1 :]) * x.dtype.itemsize,
     }
-    return make(graph, op, "kernels_gather", "kernels_gather_params", params, inputs=op.inputs[:2])
+    layer = make(graph, op, "kernels_gather", "kernels_gather_params", params, inputs=op.inputs[:2])
+    steps = math.prod(x.shape[:axis]), math.prod(indices.shape[batch:])
+    if math.prod(steps) > _MAX_STEPS:
+        return layer
+    # Wherever the indices point to, nothing before the current part of the input is read any more.
+    run = math.prod(x.shape[axis + 1 :]) * x.dtype.itemsize
+    read = np.repeat(np.arange(steps[0]) * (x.shape[axis] * run), steps[1])
+    return overlap.overlapping(layer, overlap.copies(read, np.arange(1, len(read) + 1) * run, x.nbytes))
 
 
 OPERATORS: dict[str, Lower] = {

@@ -138,6 +138,16 @@ def elements(shape: Sequence[int], strides: Sequence[int], size: int) -> int:
     return distance(read, np.arange(1, len(read) + 1), size)
 
 
+def copies(read: npt.ArrayLike, written: npt.ArrayLike, input_bytes: int) -> int:
+    """The distance of a kernel that copies by memcpy: as `distance`, and no copy overlaps what it reads.
+
+    A step that copies nothing between these two tensors has `read` = input_bytes.
+    """
+    starts, ends = np.asarray(read, np.int64).reshape(-1), np.asarray(written, np.int64).reshape(-1)
+    own = (ends - starts)[starts < input_bytes]
+    return max(distance(starts, ends, input_bytes), int(own.max(initial=-input_bytes)))
+
+
 def overlapping(layer: Layer, distance: int, input: int = 0, output: int = 0, *, step: int = 1) -> Layer:
     """The layer with the statement that output number `output` may reach into input number `input`.
 
