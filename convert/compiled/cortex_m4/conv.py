@@ -196,7 +196,7 @@ def features(layer: Layer) -> dict[str, float]:
     tiles = -(-pixels // matmul.PIXELS)
     return {
         "calls": 1,
-        **matmul.tile_features(tiles, matmul.blocks_of(rows * row), channels),
+        **matmul.tile_features(layer.kernel, tiles, matmul.blocks_of(rows * row), channels),
         "rows": tiles * rows,
         "words": tiles * rows * (row // 4),
         "rest_tiles": tiles * (row % 4 > 0),

@@ -13,12 +13,12 @@ from convert.compiled.cortex_m4 import stage as stages
 from convert.compiled.layer import Array, Constant, Layer, Value
 
 PIXELS = 3  # a tile
-TURN = 4  # blocks of four inputs in one turn of the unrolled loop
+TURN, WIDE_TURN = 8, 4  # blocks of four inputs in one turn of the unrolled loop
 LAYOUT = (
     "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, then their stages"
 )
 NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
-NARROW_ROWS = 32  # a tile of matmul_narrow.S
+NARROW_ROWS, NARROW_TURN = 32, 4  # a tile of matmul_narrow.S, and rows in a turn of its loop
 WIDE_LAYOUT = "wide stream: for two output channels biases, doubled weights of every two inputs, stages"
 KINDS = ("_relu", "_linear", "_wide_relu", "_wide_linear")  # ends of the kernels' names
 _UPPER_LIMIT = 1 << 23
@@ -157,14 +157,15 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     return found
 
 
-def tile_features(tiles: int, blocks: int, channels: int) -> dict[str, float]:
-    """How often the loops of a tile kernel run, for `tiles` tiles."""
+def tile_features(kernel: str | None, tiles: int, blocks: int, channels: int) -> dict[str, float]:
+    """How often the loops of the tile kernel that `kernel` calls run, for `tiles` tiles."""
+    turn = WIDE_TURN if "_wide_" in (kernel or "") else TURN
     pairs = -(-channels // 2)
     return {
         "tiles": tiles,
         "odd_tiles": tiles * (channels % 2),
         "pairs": tiles * pairs,
-        "turns": tiles * pairs * -(-blocks // TURN),
+        "turns": tiles * pairs * -(-blocks // turn),
         "blocks": tiles * pairs * blocks,
     }
 
@@ -176,7 +177,7 @@ def features(layer: Layer) -> dict[str, float]:
     tiles = -(-rows // PIXELS)
     return {
         "calls": 1,
-        **tile_features(tiles, blocks_of(depth), channels),
+        **tile_features(layer.kernel, tiles, blocks_of(depth), channels),
         "words": tiles * (depth // 4),
         "rest_tiles": tiles * (depth % 4 > 0),
         "rest_bytes": tiles * (depth % 4),
@@ -195,7 +196,7 @@ def narrow_features(layer: Layer) -> dict[str, float]:
         "tiles": tiles,
         "channels": tiles * channels,
         "outputs": rows * channels,
-        "turns": channels * (whole * (NARROW_ROWS // TURN) + -(-rest // TURN)),
+        "turns": channels * (whole * (NARROW_ROWS // NARROW_TURN) + -(-rest // NARROW_TURN)),
         "rows": rows,
         "clamped": rows * channels * stages.narrow(p),
     }

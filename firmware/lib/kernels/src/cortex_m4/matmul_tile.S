@@ -63,10 +63,10 @@ kernels_m4_tile_\variant\()_s8:
         add     r8, r2, r7, lsl #1
         add     r9, sp, #OUTPUT
         stm     r9, {r2, r4, r5, r8}
-        add     r11, r6, #3             @ turns = (blocks + 3) / 4; the first leaves out (-blocks) % 4
-        lsr     r11, r11, #2
+        add     r11, r6, #7             @ turns = (blocks + 7) / 8; the first leaves out (-blocks) % 8
+        lsr     r11, r11, #3
         rsb     r6, r6, #0
-        and     r6, r6, #3
+        and     r6, r6, #7
         movs    r7, #BLOCK_BYTES
         adr     r8, 2f
         mla     r10, r6, r7, r8
@@ -82,9 +82,12 @@ kernels_m4_tile_\variant\()_s8:
 1:      ldm     sp, {r0-r5, r11, r12, pc}
         .balign 4
 2:      FOUR_CHANNELS
+3:      .rept   7
         FOUR_CHANNELS
-        FOUR_CHANNELS
-        FOUR_CHANNELS
+        .endr
+        .if     (3b - 2b) - BLOCK_BYTES
+        .error  "bytes of FOUR_CHANNELS"
+        .endif
         subs    r11, r11, #1
         bne     2b
         sub     r3, r3, r0
