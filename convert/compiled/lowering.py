@@ -21,8 +21,10 @@ from convert.compiled.layer import Layer, Lower, describe, refuse
 from convert.errors import UsageError
 from convert.graph import Graph
 
-# Sizes that the kernels' 32-bit places hold with room to spare.
-MAX_BYTES = 1 << 26
+# Sizes that the kernels' 32-bit places hold with room to spare, and that the plans of memory are made for in seconds.
+MAX_TENSOR = 1 << 22  # bytes of one activation
+MAX_BYTES = 1 << 26  # of all activations, and of all constants
+MAX_LAYERS = 2048
 # Types of constants that a kernel may read like any other input.
 OPERANDS = ("int8", "uint8", "int16", "int32")
 
@@ -74,7 +76,11 @@ def lower(graph: Graph) -> tuple[Layer, ...]:
     """
     check_operators(graph)
     layers = []
-    constants = 0
+    if len(graph.operators) > MAX_LAYERS:
+        raise UsageError(
+            f"the model has {len(graph.operators)} operators and at most {MAX_LAYERS} are supported; unroll no loops"
+        )
+    constants = activations = 0
     for op in graph.operators:
         for i in (*op.inputs, *op.outputs):
             if i >= 0 and graph.tensors[i].is_variable and op.name not in _STATEFUL:
@@ -83,15 +89,15 @@ def lower(graph: Graph) -> tuple[Layer, ...]:
                 )
             if i >= 0 and graph.tensors[i].elements == 0:
                 raise refuse(op, f"{describe(graph.tensors[i])} is empty", "remove it from the model")
-            if i >= 0 and graph.tensors[i].nbytes > MAX_BYTES:
+            if i >= 0 and graph.tensors[i].data is None and graph.tensors[i].nbytes > MAX_TENSOR:
                 raise refuse(
-                    op, f"{describe(graph.tensors[i])} is over {MAX_BYTES >> 20} MiB", "no microcontroller holds it"
+                    op, f"{describe(graph.tensors[i])} is over {MAX_TENSOR >> 20} MiB", "use a smaller input or batch"
                 )
         constants += sum(graph.tensors[i].nbytes for i in op.inputs if i >= 0 and graph.tensors[i].data is not None)
-        if constants > MAX_BYTES:
-            raise refuse(
-                op, f"it and those before read over {MAX_BYTES >> 20} MiB of constants", "no microcontroller holds them"
-            )
+        activations += sum(graph.tensors[i].nbytes for i in op.outputs)
+        if max(constants, activations) > MAX_BYTES:
+            what = "write over {} MiB of activations" if activations > MAX_BYTES else "read over {} MiB of constants"
+            raise refuse(op, f"it and those before {what.format(MAX_BYTES >> 20)}", "no microcontroller does that")
         wide = int16.OPERATORS.get(op.name) if int16.is_wide(graph, op) else None
         layer = (wide or OPERATORS[op.name])(graph, op)
         for t in (graph.tensors[i] for i in layer.inputs):

@@ -16,6 +16,7 @@ from convert.graph import Graph
 
 _MOST_STEPS = 12_000  # of one layer, in each search
 _BEAM = 24
+_MOST_LAYERS = 300  # each step looks at all of them
 
 Overlaps = Callable[[Layer, Mapping[int, int]], Mapping[tuple[int, int], Overlap]]
 
@@ -167,6 +168,8 @@ def least_memory(
 
     `overlaps` gives a layer's usable overlaps. The estimate leaves out how buffers fit together.
     """
+    if len(layers) > _MOST_LAYERS:
+        return None
     search = _Search(graph, layers, owner, overlaps)
     limit = search.peak(range(len(layers)))
     found, ended = search.best_first(limit)

@@ -151,10 +151,8 @@ class _Problem:
         return least_extent(total, [(j, self.sizes[i], self.sizes[j], r.low) for (i, j), r in self._within(live)])
 
     def _within(self, live: Sequence[int]) -> Iterator[tuple[tuple[int, int], _Reach]]:
-        for i, j in combinations(live, 2):
-            for pair in ((i, j), (j, i)):
-                if pair in self.reaches:
-                    yield pair, self.reaches[pair]
+        present = set(live)
+        return (item for item in self.reaches.items() if present.issuperset(item[0]))
 
     # First fit.
 

@@ -43,7 +43,8 @@ _TAIL = """
   0), with one scale or one for each output channel.
 - Shapes are fixed. Weights, biases, axes and paddings are constants.
 - Fused activations: none, ReLU, ReLU6 and ReLU-1-to-1.
-- A tensor, and all constants of a model together, take at most {mib} MiB.
+- An activation takes at most {tensor} MiB; all activations of a model together, and all constants, at most {mib} MiB. A
+  model has at most {layers:,} operators.
 - "in place" under the kernels means that no code is generated: the output is the input's memory.
 - The Cortex-M4 kernels need the DSP extension (Cortex-M4, M7, M33 with DSP) and are chosen a layer, where their
   conditions are met and their estimated cost is lower; elsewhere the portable C99 kernel runs.
@@ -135,7 +136,13 @@ def page() -> str:
     """The page as it should stand in docs/."""
     head = _HEAD.format(count=len(lowering.OPERATORS))
     rows = [_row(name, lowering.OPERATORS[name]) for name in lowering.supported()]
-    tail = _TAIL.format(low=layer.MIN_SCALE, high=layer.MAX_SCALE, mib=lowering.MAX_BYTES >> 20)
+    tail = _TAIL.format(
+        low=layer.MIN_SCALE,
+        high=layer.MAX_SCALE,
+        mib=lowering.MAX_BYTES >> 20,
+        tensor=lowering.MAX_TENSOR >> 20,
+        layers=lowering.MAX_LAYERS,
+    )
     return head + "\n".join(rows) + "\n" + tail
 
 
