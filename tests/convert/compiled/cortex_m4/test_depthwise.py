@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from kernel_call import assert_golden, call, needs_arm
-from tflite_builder import SAME, VALID, Sweep
+from tflite_builder import SAME, VALID, Sweep, needs_compiler
 
-from convert.compiled import lowering
+from convert.compiled import host, lowering
 from convert.compiled.cortex_m4 import depthwise
 from convert.compiled.layer import Constant, Layer
 
@@ -90,7 +91,7 @@ def test_at_other_optimisation_levels(optimize: str) -> None:
         inputs, outputs = elements(layer)
         x = data(inputs)
         expected = call(layer, [x], outputs, check=False).outputs
-        for made in depthwise.candidates(layer):
+        for made in [*depthwise.candidates_3x3(layer), *depthwise.candidates_any(layer)]:
             assert call(made, [x], outputs, optimize=optimize).outputs == expected
 
 
@@ -315,6 +316,17 @@ def test_instructions_of_any_window() -> None:
         a, b = np.array(given, float), np.array(counts, float)
         x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
         assert np.abs(a @ x / b - 1).max() < 0.03
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "source", sorted((host.KERNELS / "src" / "cortex_m4").glob("depthwise*")), ids=lambda p: p.name
+)
+def test_sources_are_empty_on_other_processors(source: Path, tmp_path: Path) -> None:
+    flags = ["-std=c99", *host.WARNINGS, "-I", str(host.KERNELS / "include")]
+    host.call(
+        [host.compiler(), *flags, "-c", str(source), "-o", str(tmp_path / "empty.o")], "compiling for this machine"
+    )
 
 
 def test_not_applicable() -> None:

@@ -1,3 +1,4 @@
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 @ Depthwise convolutions with 3x3 windows on the Cortex-M4, one channel at a time.
 @ void kernels_m4_depthwise_3x3_s<stride>_p<pitch>_<variant>(const kernels_m4_depthwise_job *job)
 @ Contract: include/kernels/cortex_m4/depthwise_3x3.h.
@@ -21,7 +22,6 @@
 @   That is SMMLA and SSAT with a shift. k is chosen a channel such that s + k = 10, whatever s is: the shift is a constant
 @   of the code. Channels that this does not suit get other constants, which are compared with the reference for every sum
 @   that can occur (convert/compiled/cortex_m4/depthwise.py).
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #include "requantize.inc"
 
         .syntax unified

@@ -1,3 +1,4 @@
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 @ Depthwise convolutions with any window on the Cortex-M4: the outputs of one channel, four neighbours at a time.
 @ void kernels_m4_depthwise_lines_<variant>(const kernels_m4_depthwise_lines_job *job)
 @ Variants: unit, where the windows of neighbouring outputs are one element apart, and any.
@@ -7,7 +8,6 @@
 @ a word of weights; an odd last tap has a neighbour of weight 0. Sums wrap harmlessly; what counts is that the whole sum
 @ with bias is below 2^30 in absolute value, as requantize.inc demands.
 @ A row's last block may be short: it computes all four outputs and stores those that exist.
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #include "requantize.inc"
 
         .syntax unified
