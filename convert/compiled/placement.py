@@ -17,6 +17,7 @@ from math import lcm
 
 ALIGNMENT = 4  # bytes; the widest that a kernel reads in one go is a word, and LDRD wants no more than its alignment
 SHUFFLES = 300
+_FIRST_SHUFFLES = 30  # where CP-SAT follows, which soon proves what they look for in vain
 _MOST_SHUFFLED = 200_000  # pairs, in all shuffles together
 _MOST_PAIRS = 4000  # for CP-SAT; a network of 100 layers has some hundred
 DETERMINISTIC_TIME = 4.0  # CP-SAT's own measure of work, about a second each
@@ -294,9 +295,10 @@ def place(
             base += align(b.size)
     problem = _Problem(buffers, rules)
     bound = problem.bound()
-    total, found = problem.heuristic(bound, shuffles)
+    solve = exact and len(problem.pairs) <= _MOST_PAIRS and solver_present()
+    total, found = problem.heuristic(bound, min(shuffles, _FIRST_SHUFFLES) if solve else shuffles)
     spent = 0.0
-    if exact and total > bound and len(problem.pairs) <= _MOST_PAIRS and solver_present():
+    if solve and total > bound:
         total, found, bound, spent = problem.solve(total, found, bound)
     offsets.update({i: base + found[n] * ALIGNMENT for n, i in enumerate(problem.chosen)})
     ends = tuple(offsets[i] for i in range(len(buffers)))
