@@ -9,9 +9,10 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
   for (; c + 1 < channels; c += 2) {
     const int8_t *w1 = w0 + depth;
     int32_t s00 = 0, s01 = 0, s10 = 0, s11 = 0;
-    for (int32_t d = 0; d < depth; d++) {
-      const int32_t a0 = row0[d], a1 = row1[d];
-      const int32_t b0 = w0[d], b1 = w1[d];
+    const int8_t *x0 = row0, *x1 = row1;
+    for (const int8_t *end = w1; w0 != end;) {
+      const int32_t a0 = *x0++, a1 = *x1++;
+      const int32_t b0 = *w0++, b1 = *w1++;
       s00 += a0 * b0;
       s01 += a0 * b1;
       s10 += a1 * b0;
@@ -21,7 +22,7 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
     out0[c + 1] = kernels_output(stage, first + c + 1, s01);
     out1[c] = kernels_output(stage, first + c, s10);
     out1[c + 1] = kernels_output(stage, first + c + 1, s11);
-    w0 = w1 + depth;
+    w0 = w1;
   }
   if (c < channels) {
     int32_t s0 = 0, s1 = 0;
