@@ -17,7 +17,7 @@ _MAX_STEPS = 1 << 16  # of a kernel whose overlaps are derived step by step
 def _parts(op: Operator, kernel: str, whole: Tensor, parts: Sequence[Tensor], outer: int) -> Layer:
     """`whole` as `outer` times a run of each of `parts`."""
     sizes = np.array([t.nbytes // outer for t in parts], np.int32)
-    joins = kernel == "kernels_join"
+    joins = whole.index in op.outputs
     inputs = tuple(t.index for t in (parts if joins else (whole,)))
     if len(parts) == 1 and (parts[0] if joins else whole).data is None:
         return Layer(op, None, {}, inputs, op.outputs)  # the same memory

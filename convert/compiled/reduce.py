@@ -88,12 +88,12 @@ def _rescaled(graph: Graph, op: Operator, *, mean: bool) -> Layer:
 
 
 def mean(graph: Graph, op: Operator) -> Layer:
-    """MEAN over any axes, as long as they form at most two groups of neighbours."""
+    """MEAN of int8 tensors over any axes, as long as they form at most two groups of neighbours."""
     return _rescaled(graph, op, mean=True)
 
 
 def total(graph: Graph, op: Operator) -> Layer:
-    """SUM over any axes, as long as they form at most two groups of neighbours."""
+    """SUM of int8 tensors over any axes, as long as they form at most two groups of neighbours."""
     return _rescaled(graph, op, mean=False)
 
 
@@ -106,12 +106,12 @@ def _extreme(graph: Graph, op: Operator, kernel: str) -> Layer:
 
 
 def reduce_max(graph: Graph, op: Operator) -> Layer:
-    """REDUCE_MAX over any axes, as long as they form at most two groups of neighbours."""
+    """REDUCE_MAX of int8 tensors over any axes, as long as they form at most two groups of neighbours."""
     return _extreme(graph, op, "kernels_reduce_max_s8")
 
 
 def reduce_min(graph: Graph, op: Operator) -> Layer:
-    """REDUCE_MIN over any axes, as long as they form at most two groups of neighbours."""
+    """REDUCE_MIN of int8 tensors over any axes, as long as they form at most two groups of neighbours."""
     return _extreme(graph, op, "kernels_reduce_min_s8")
 
 
