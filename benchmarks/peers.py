@@ -44,13 +44,13 @@ def recorded(graph: Graph) -> Tflm | None:
     if found is None:
         return None
     f = found["tflm"]
-    return Tflm(f["instructions"], f["arena"], f["code_speed"], None, None, f["fnv"], recorded=True)
+    return Tflm(f["instructions"], f["arena"], f.get("code_speed"), f.get("stack"), None, f["fnv"], recorded=True)
 
 
 def published(name: str, graph: Graph) -> list[Published]:
     """MLPerf Tiny's results for the task that this model solves, or whose reference network has its architecture."""
     found = _RECORDED["models"].get(graph.sha256)
-    task = found["task"] if found else _RECORDED["architectures"].get(name)
+    task = (found or {}).get("task") or _RECORDED["architectures"].get(name)
     return [Published(entry, *figures) for entry, figures in _RECORDED["tasks"].get(task, {}).items()]
 
 
