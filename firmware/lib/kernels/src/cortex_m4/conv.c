@@ -124,15 +124,20 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
       const uint32_t columns = (uint32_t)(line - p->first_line) < (uint32_t)p->lines ? (uint32_t)p->columns : 0;
       int32_t offset = (y * w->input_width - w->pad_left) * p->input_channels;
       for (int32_t column = 0; column < w->output_width; column++) {
-        const uint32_t inside = (uint32_t)(column - p->first_column);
+        uint32_t inside = (uint32_t)(column - p->first_column);
         if (pixel == 0 && inside < columns && inside + 2 < columns) {
           s.windows.row[0] = input + offset;
           s.windows.row[1] = input + offset + step;
           s.windows.row[2] = input + offset + 2 * step;
           s.windows.skip[0] = s.windows.skip[1] = s.windows.skip[2] = pitch - (row & ~3);
-          offset += 3 * step;
-          column += 2;
-          run_tile(&s);
+          do {
+            run_tile(&s);
+            for (int i = 0; i < 3; i++) s.windows.row[i] += 3 * step;
+            column += 3;
+            inside += 3;
+          } while (inside + 2 < columns);
+          offset = (int32_t)(s.windows.row[0] - input);
+          column--;
           continue;
         }
         if (inside < columns) {

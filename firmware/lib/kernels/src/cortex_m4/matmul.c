@@ -10,24 +10,27 @@ static __attribute__((noinline)) void matmul(const kernels_m4_matmul_params *p, 
                                              int8_t *output, tile_kernel *kernel, int32_t pair_words) {
   const int32_t depth = p->depth, channels = p->channels;
   int16_t *tile = (int16_t *)(void *)scratch;
-  kernels_m4_windows windows = {{input, input, input}, {0, 0, 0}, 1, depth / 4, depth % 4};
-  kernels_m4_block block = {{0, 0}, (depth + 3) / 4, channels / 2};
-  kernels_m4_block last = block;
-  const int32_t *end = p->weights + block.pairs * pair_words;
+  kernels_m4_windows windows = {{input, input + depth, input + 2 * depth}, {0, 0, 0}, 1, depth / 4, depth % 4};
+  kernels_m4_block block = {{channels, 2 * channels}, (depth + 3) / 4, channels / 2};
   int8_t *out = output;
-  last.pairs = 1;
   for (int32_t left = p->rows; left > 0; left -= 3) {
-    /* A short tile repeats its last row. */
-    const int32_t row1 = left > 1 ? 1 : 0, row2 = left > 2 ? 2 : row1;
-    windows.row[0] = input;
-    windows.row[1] = input + row1 * depth;
-    windows.row[2] = input + row2 * depth;
-    last.offset[0] = block.offset[0] = row1 * channels;
-    last.offset[1] = block.offset[1] = row2 * channels;
+    if (left < 3) {
+      /* A short tile repeats its last row. */
+      windows.row[2] = windows.row[left - 1];
+      block.offset[1] = (left - 1) * channels;
+      if (left == 1) {
+        windows.row[1] = windows.row[0];
+        block.offset[0] = 0;
+      }
+    }
     kernels_m4_widen_s8(&windows, tile);
     kernel(tile, p->weights, out, &block);
-    if ((channels & 1) != 0) kernel(tile, end, out + channels - 2, &last);
-    input += 3 * depth;
+    if ((channels & 1) != 0) {
+      kernels_m4_block last = block;
+      last.pairs = 1;
+      kernel(tile, p->weights + block.pairs * pair_words, out + channels - 2, &last);
+    }
+    for (int i = 0; i < 3; i++) windows.row[i] += 3 * depth;
     out += 3 * channels;
   }
   if (p->minimum > -128 || p->maximum < 127) {
