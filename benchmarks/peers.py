@@ -74,7 +74,9 @@ def measured(name: str, graph: Graph, tree: Path, folder: Path) -> Tflm:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     file = output / "report.json"
     if done.returncode or not file.is_file():
-        raise ToolError(f"TFLite Micro from {tree} could not be measured on {name}: {done.stdout[-1500:]}")
+        raise ToolError(
+            f"TFLite Micro from {tree} could not be measured on {name}: {(done.stdout + done.stderr)[-1500:]}"
+        )
     report = json.loads(file.read_text())
     transcript = qemu_mps2.run(output / "pio" / "qemu_m4" / "firmware.elf", boards.load("qemu_m4"), _TIMEOUT_S)
     known = recorded(graph)
