@@ -21,7 +21,7 @@ def _pool(layer: Layer, kernel: str) -> Sequence[Layer]:
     if channels < 4:
         return []
     window = stages.nested(layer.params, "window")
-    # Groups of eight, four and one channel, in this order; what counts is that they follow one another.
+    # Groups of eight and four channels and the rest, in this order; what counts is that they follow one another.
     return [_candidate(layer, kernel, overlap.windowed(window, channels, channels, store=1))]
 
 
@@ -60,7 +60,7 @@ def mean(layer: Layer) -> Sequence[Layer]:
 
 
 def _groups(channels: int) -> dict[str, int]:
-    return {"eights": channels // 8, "fours": channels % 8 // 4, "ones": channels % 4}
+    return {"eights": channels // 8, "fours": channels % 8 // 4, "lasts": int(channels % 4 > 0)}
 
 
 def _clipped(outputs: int, stride: int, pad: int, size: int, length: int) -> np.ndarray:
@@ -81,11 +81,20 @@ def pool_features(layer: Layer) -> dict[str, float]:
     batches, channels = stages.number(w, "batches"), stages.number(p, "channels")
     rows, columns = axis("height", "pad_top"), axis("width", "pad_left")
     lines, pixels = batches * len(rows), batches * len(rows) * len(columns)
-    found = {"calls": 1.0, "lines": float(lines), "pixels": float(pixels)}
+    squares = batches * int((rows == 2).sum() * (columns == 2).sum())  # windows of 2x2 have code of their own
+    found = {
+        "calls": 1.0,
+        "lines": float(lines),
+        "pixels": float(pixels),
+        "squares": float(squares),
+        "square_groups": float(squares * (channels // 4)),
+        "square_lasts": float(squares * (channels % 4 > 0)),
+        "rest": float(channels % 4 * pixels),
+    }
     for kind, n in _groups(channels).items():
-        found[kind] = float(n * pixels)
-        found[f"{kind}_rows"] = float(n * batches * rows.sum() * len(columns))
-        found[f"{kind}_taps"] = float(n * batches * rows.sum() * columns.sum())
+        found[kind] = float(n * (pixels - squares))
+        found[f"{kind}_rows"] = float(n * (batches * rows.sum() * len(columns) - 2 * squares))
+        found[f"{kind}_taps"] = float(n * (batches * rows.sum() * columns.sum() - 4 * squares))
     narrow = stages.number(p, "minimum") > -128 or stages.number(p, "maximum") < 127
     found["clamped"] = float(narrow * pixels * channels)
     return found
@@ -94,7 +103,7 @@ def pool_features(layer: Layer) -> dict[str, float]:
 def mean_features(layer: Layer) -> dict[str, float]:
     """Calls, images, and for each kind of group: groups, pieces and taps."""
     images, pixels, channels = _lengths(layer)
-    found = {"calls": 1.0, "images": float(images)}
+    found = {"calls": 1.0, "images": float(images), "rest": float(channels % 4 * images)}
     for kind, n in _groups(channels).items():
         found[kind] = float(n * images)
         found[f"{kind}_pieces"] = float(n * images * -(-pixels // _MAX_SUMMED))

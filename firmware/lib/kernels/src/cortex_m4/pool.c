@@ -45,24 +45,50 @@ static inline void maxima(const part *a, int32_t channel, int8_t *output, int ei
   if (eight) memcpy(output + 4, &best4, 4);
 }
 
+/* Up to three channels behind the last four: they are computed with those before them, whose results are left out,
+ * since their inputs may have been overwritten by their outputs. */
+static void store_last(const int8_t from[4], int32_t count, int8_t *to) {
+  for (int32_t i = 0; i < count; i++) to[i] = from[4 - count + i];
+}
+
+static int is_two_by_two(const part *a) { return a->rows == 2 && a->columns == 2; }
+
+/* Windows of 2x2, the commonest ones, without loops over rows and columns. */
+static inline uint32_t largest_of_four(const int8_t *x, int32_t step, int32_t row) {
+  return larger(larger(load(x), load(x + step)), larger(load(x + row), load(x + row + step)));
+}
+
+static void maximum_two_by_two(const part *a, int8_t *output) {
+  const int32_t step = a->channels, row = 2 * step + a->row_gap;
+  const int8_t *x = a->x, *end = x + (step & ~3);
+  for (; x != end; x += 4) {
+    const uint32_t best = largest_of_four(x, step, row);
+    memcpy(output, &best, 4);
+    output += 4;
+  }
+  if (step & 3) {
+    const uint32_t best = largest_of_four(a->x + step - 4, step, row);
+    int8_t last[4];
+    memcpy(last, &best, 4);
+    store_last(last, step & 3, output);
+  }
+}
+
 static __attribute__((noinline)) void maximum_of_pixel(const part *a, int8_t *output) {
+  if (is_two_by_two(a)) {
+    maximum_two_by_two(a, output);
+    return;
+  }
   int32_t c = 0;
   for (; c + 8 <= a->channels; c += 8) maxima(a, c, output + c, 1);
   if (c + 4 <= a->channels) {
     maxima(a, c, output + c, 0);
     c += 4;
   }
-  for (; c < a->channels; c++) {
-    const int8_t *x = a->x + c;
-    int32_t best = INT8_MIN;
-    for (int32_t i = a->rows; i > 0; i--) {
-      for (int32_t j = a->columns; j > 0; j--) {
-        if (*x > best) best = *x;
-        x += a->channels;
-      }
-      x += a->row_gap;
-    }
-    output[c] = (int8_t)best;
+  if (c < a->channels) {
+    int8_t last[4];
+    maxima(a, a->channels - 4, last, 0);
+    store_last(last, a->channels - c, output + c);
   }
 }
 
@@ -98,19 +124,6 @@ static inline void sums(const part *a, int32_t channel, int16x2_t to[4], int eig
   to[3] = s57;
 }
 
-static int32_t sum_of(const part *a, int32_t channel) {
-  const int8_t *x = a->x + channel;
-  int32_t sum = 0;
-  for (int32_t i = a->rows; i > 0; i--) {
-    for (int32_t j = a->columns; j > 0; j--) {
-      sum += *x;
-      x += a->channels;
-    }
-    x += a->row_gap;
-  }
-  return sum;
-}
-
 /* With r = floor(2^30 / n) + 1 the shifted sum below is sum / n, rounded to nearest, ties away from zero: r is a little
  * too large, which moves ties of either sign outwards, and not enough to move anything else (tried for all sums of up
  * to 255 int8, tests/convert/compiled/cortex_m4/test_pool.py). */
@@ -123,7 +136,33 @@ static inline void four_averages(const int16x2_t s[2], int32_t r, int8_t *output
   output[3] = (int8_t)(__smlawt(r, s[1], HALF) >> 14);
 }
 
+static inline void average_of_four(const int8_t *x, int32_t step, int32_t row, int8_t *output) {
+  const uint32_t x0 = load(x), x1 = load(x + step), x2 = load(x + row), x3 = load(x + row + step);
+  int16x2_t s[2];
+  s[0] = __sxtab16(__sxtab16(__sxtab16(__sxtb16((int8x4_t)x0), (int8x4_t)x1), (int8x4_t)x2), (int8x4_t)x3);
+  s[1] = add_odd(add_odd(add_odd(add_odd(0, x0), x1), x2), x3);
+  four_averages(s, (1 << 30) / 4 + 1, output);
+}
+
+static void average_two_by_two(const part *a, int8_t *output) {
+  const int32_t step = a->channels, row = 2 * step + a->row_gap;
+  const int8_t *x = a->x, *end = x + (step & ~3);
+  for (; x != end; x += 4) {
+    average_of_four(x, step, row, output);
+    output += 4;
+  }
+  if (step & 3) {
+    int8_t last[4];
+    average_of_four(a->x + step - 4, step, row, last);
+    store_last(last, step & 3, output);
+  }
+}
+
 static __attribute__((noinline)) void average_of_pixel(const part *a, int8_t *output) {
+  if (is_two_by_two(a)) {
+    average_two_by_two(a, output);
+    return;
+  }
   const int32_t r = (1 << 30) / (a->rows * a->columns) + 1;
   int16x2_t s[4];
   int32_t c = 0;
@@ -137,7 +176,12 @@ static __attribute__((noinline)) void average_of_pixel(const part *a, int8_t *ou
     four_averages(s, r, output + c);
     c += 4;
   }
-  for (; c < a->channels; c++) output[c] = (int8_t)(__smlawb(r, sum_of(a, c), HALF) >> 14);
+  if (c < a->channels) {
+    int8_t last[4];
+    sums(a, a->channels - 4, s, 0);
+    four_averages(s, r, last);
+    store_last(last, a->channels - c, output + c);
+  }
 }
 
 /* Clips [start, start + length) to [0, size): returns the clipped length and moves `start` up. */
@@ -217,7 +261,11 @@ void kernels_m4_mean_s8(const kernels_mean_params *params, const int8_t *input, 
       means(&p, &a, c, output + c, 0);
       c += 4;
     }
-    for (; c < a.channels; c++) output[c] = mean_of(&p, sum_of(&a, c));
+    if (c < a.channels) {
+      int8_t last[4];
+      means(&p, &a, a.channels - 4, last, 0);
+      store_last(last, a.channels - c, output + c);
+    }
     a.x += a.columns * a.channels;
     output += a.channels;
   }

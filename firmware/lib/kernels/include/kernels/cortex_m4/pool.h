@@ -13,12 +13,12 @@
 extern "C" {
 #endif
 
-/* As kernels_average_pool_s8 and kernels_max_pool_s8, eight and four channels at a time, in that order within a pixel;
- * windows of the average hold at most 255 elements. Any alignment. */
+/* As kernels_average_pool_s8 and kernels_max_pool_s8 for at least four channels, eight and four at a time and the last
+ * in that order within a pixel; windows of the average hold at most 255 elements. Any alignment. */
 void kernels_m4_average_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output);
 void kernels_m4_max_pool_s8(const kernels_pool_params *params, const int8_t *input, int8_t *output);
 
-/* As kernels_mean_s8 over one group of axes: reduced[1] is 1. Eight and four channels at a time. Any alignment. */
+/* As kernels_mean_s8 over one group of axes: reduced[1] is 1. At least four channels. Any alignment. */
 void kernels_m4_mean_s8(const kernels_mean_params *params, const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus
