@@ -71,6 +71,19 @@ def shapes(rng: np.random.Generator) -> list[Build]:
         size = [(3, 3), (3, 3), (5, 5), (1, 3), (7, 1), (10, 4), (2, 2)][between(1, 7) - 1]
         stride = [(1, 1), (2, 2), (1, 1)][between(1, 3) - 1]
         made.append(_conv((1, between(10, 20), between(7, 20), between(1, 24)), 2 * between(2, 16), size, stride, SAME))
+    for depth in (3, 5, 8, 13, 16, 24, 32, 50):  # many pixels share few weights
+        for style in (_relu(-128), {}):
+            where, channels = (1, between(17, 26), between(17, 26), depth), between(2, 4096 // depth // 2)
+            made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
+    for channels in (16, 32, 64):
+        for style in (_relu(-128), {}, {"activation": "relu6"}):
+            for where in (image(8, 8), image(40, 8)):
+                made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
+    for stride in ((1, 1), (2, 2)):
+        for style in (_relu(-128), {}):
+            for size in ((3, 3), (3, 3), (5, 5), (3, 1)):
+                where, channels = (1, between(34, 40), between(34, 40), between(1, 10)), between(2, 16)
+                made.append(lambda s, w=where, c=channels, k=size, t=stride, o=style: s.conv(s.input(w), c, k, t, **o))
     for stride in ((1, 1), (2, 2)):
         for widths in ((2, 29), (2, 29), (31, 61), (63, 90)):  # the planes' pitches are powers of two
             for style in (_relu(-128), {}):
