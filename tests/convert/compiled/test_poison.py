@@ -16,6 +16,7 @@ from convert.compiled import compile_model, device, host, memory
 from convert.compiled.model import CompiledModel
 
 pytestmark = needs_compiler
+TARGETS = ["portable", pytest.param("cortex_m4", marks=needs_device)]
 
 
 def wrong_places(g: graph.Graph, compiled: CompiledModel) -> set[int]:
@@ -69,10 +70,16 @@ def operators() -> Sweep:
             else:
                 s.binary(name, s.input(a), s.input(b), 0.2)
     s.pad(image(4, 5, 3), [(0, 0), (1, 2), (2, 1), (0, 0)])
+    s.binary("PRELU", s.input((2, 3, 5)), s.input((2, 3, 5)), 0.2)
+    s.transpose(s.input((4, 6)), (1, 0))
+    s.slice(s.input((5, 6)), (1, 2), (3, 3))
+    s.concatenation([s.input((3, 4)), s.input((3, 2))], 1)
+    s.divided("SPLIT", s.input((3, 8)), 1, (4, 4))
+    s.extreme("REDUCE_MAX", s.input((3, 4, 5)), (1,), False)
     return s
 
 
-@pytest.mark.parametrize("target", ["portable", pytest.param("cortex_m4", marks=needs_device)])
+@pytest.mark.parametrize("target", TARGETS)
 def test_every_distance_is_enough_and_none_is_idle(target: Literal["portable", "cortex_m4"]) -> None:
     """Exact where outputs start at the distance; the least bit less spoils something for every kernel."""
     g = operators().build()
@@ -84,8 +91,10 @@ def test_every_distance_is_enough_and_none_is_idle(target: Literal["portable", "
     spoilt = wrong_places(g, beyond)
     assert spoilt <= set(overlapped(compiled, 1))
     found = Counter(compiled.lowered[place].kernel for place in spoilt)
-    # An element too far, int8 outputs spoil only the last bits of a float32's fraction.
-    assert {kernel for kernel in tried if not found[kernel]} <= {"kernels_quantize_f32_s8"}
+    # An element too far, int8 outputs spoil only the last bits of a float32's fraction; and memcpy onto a place that
+    # overlaps its source is undefined, but may well come out right.
+    idle = {"kernels_quantize_f32_s8", "kernels_join", "kernels_divide", "kernels_move"}
+    assert {kernel for kernel in tried if not found[kernel]} <= idle
     assert len(tried) > 10
     for kernel in ("kernels_matmul_s8", "kernels_conv_s8", "kernels_depthwise_s8") if target == "portable" else ():
         # Nearly every shape: an output byte may happen to equal the input that it covers, or meet a weight of 0.
@@ -157,15 +166,19 @@ def test_random_networks_with_branches_equal_tflite_micro(s: Sweep) -> None:
     assert_exact(g)
 
 
-def test_a_residual_network_overlaps_and_stays_exact() -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_residual_network_overlaps_and_stays_exact(target: Literal["portable", "cortex_m4"]) -> None:
     s = Sweep(5)
     x = s.conv(s.input((1, 10, 8, 4)), 8, (3, 3), (2, 1))
     for _ in range(3):
         x = s.add(s.conv(s.depthwise(x), 8, (1, 1)), x, 0.3)
     s.dense(s.reshape(s.pool(x), (1, 64)), 5)
     g = s.build(ends_only=True)
-    compiled = compile_model(g)
+    compiled = compile_model(g, target)
     assert shares_memory(compiled)
     assert compiled.arena_bytes < compiled.lower_bound
     assert memory.plan(g, compiled.lowered, exact=False).arena_bytes >= compiled.arena_bytes
-    assert_exact(g, squeeze=False, sanitize=True)
+    if target == "portable":
+        assert_exact(g, squeeze=False, sanitize=True)
+    else:
+        assert_exact(g, target=target, where=device, squeeze=False)
