@@ -77,7 +77,7 @@ def shapes(rng: np.random.Generator) -> list[Build]:
             made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
     for channels in (16, 32, 64):
         for style in (_relu(-128), {}, {"activation": "relu6"}):
-            for where in (image(8, 8), image(40, 8)):
+            for where in (image(5, 8), image(8, 8), image(24, 8), image(40, 8)):
                 made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
     for stride in ((1, 1), (2, 2)):
         for style in (_relu(-128), {}):
