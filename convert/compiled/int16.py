@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from convert.compiled import fixed_point, pool, reduce
+from convert.compiled import fixed_point, pool, reduce, reshape
 from convert.compiled.broadcast import broadcast
 from convert.compiled.layer import (
     Array,
@@ -26,7 +26,7 @@ from convert.compiled.layer import (
     tensor,
 )
 from convert.compiled.stage import activation_range, multipliers, weight_scales
-from convert.compiled.window import Window, window
+from convert.compiled.window import Window, transposed_window, window
 from convert.graph import Graph, Operator, Tensor
 
 # TFLite Micro's own bound for the sums that it rescales.
@@ -39,7 +39,7 @@ _MAX_COUNT = 1 << 16  # of int16 whose sum an int32 holds
 
 def is_wide(graph: Graph, op: Operator) -> bool:
     """Whether the operator's first input or its output is int16."""
-    ends = (*op.inputs[:1], *op.outputs[:1])
+    ends = (*op.inputs[:1], *op.outputs[:1])  # a transposed convolution's first input is a shape
     return any(i >= 0 and graph.tensors[i].dtype == np.int16 for i in ends)
 
 
@@ -166,6 +166,40 @@ def add(graph: Graph, op: Operator) -> Layer:
 
     Both are brought to twice the larger input scale, with 15 bits of headroom.
     """
+    return _sum(graph, op, "kernels_add_s16")
+
+
+def sub(graph: Graph, op: Operator) -> Layer:
+    """SUB of two int16 tensors with broadcasting; either may be constant."""
+    return _sum(graph, op, "kernels_sub_s16")
+
+
+def mul(graph: Graph, op: Operator) -> Layer:
+    """MUL of two int16 tensors with broadcasting; either may be constant."""
+    a, b, out = tensor(graph, op, 0), tensor(graph, op, 1), output(graph, op)
+    _symmetric(op, a, b, out)
+    real = per_tensor(op, a).scale * per_tensor(op, b).scale / per_tensor(op, out).scale
+    multiplier, shift = _one(op, real)
+    minimum, maximum = activation_range(op, out)
+    params: dict[str, Value] = {
+        "broadcast": broadcast(graph, op).params,
+        "a_offset": 0,
+        "b_offset": 0,
+        "multiplier": multiplier,
+        "shift": shift,
+        "zero_point": 0,
+        "minimum": minimum,
+        "maximum": maximum,
+    }
+    return make(graph, op, "kernels_mul_s16", "kernels_mul_params", params, inputs=op.inputs[:2])
+
+
+def _one(op: Operator, real: float) -> tuple[int, int]:
+    multiplier, shift = multipliers(op, [real])
+    return int(multiplier[0]), int(shift[0])
+
+
+def _sum(graph: Graph, op: Operator, kernel: str) -> Layer:
     a, b, out = tensor(graph, op, 0), tensor(graph, op, 1), output(graph, op)
     _symmetric(op, a, b, out)
     shape = broadcast(graph, op)
@@ -192,7 +226,7 @@ def add(graph: Graph, op: Operator) -> Layer:
         "minimum": minimum,
         "maximum": maximum,
     }
-    return make(graph, op, "kernels_add_s16", "kernels_add_params", params, inputs=op.inputs[:2])
+    return make(graph, op, kernel, "kernels_add_params", params, inputs=op.inputs[:2])
 
 
 def _as_int8(graph: Graph, op: Operator) -> Graph:
@@ -316,6 +350,84 @@ def dequantize(graph: Graph, op: Operator) -> Layer:
     return make(graph, op, "kernels_dequantize_s16_f32", "kernels_scale_params", params)
 
 
+def _slopes(
+    graph: Graph, op: Operator, above: float, below: float, minimum: int = -32768, maximum: int = 32767
+) -> Layer:
+    """Values from 0 on times `above`, others times `below`, clamped."""
+    x, out = _ends(graph, op)
+    _symmetric(op, x, out)
+    (multiplier, shift), (below_multiplier, below_shift) = _one(op, above), _one(op, abs(below))
+    params: dict[str, Value] = {
+        "elements": x.elements,
+        "multiplier": multiplier,
+        "shift": shift,
+        "below_multiplier": below_multiplier,
+        "below_shift": below_shift,
+        "below_sign": -1 if below < 0 else 1,
+        "minimum": minimum,
+        "maximum": maximum,
+    }
+    return make(graph, op, "kernels_slopes_s16", "kernels_slopes_s16_params", params)
+
+
+def relu(graph: Graph, op: Operator) -> Layer:
+    """RELU of int16, with a rescaling where input and output are quantised differently."""
+    x, out = _ends(graph, op)
+    # TFLite Micro divides in float32 here.
+    ratio = float(np.float32(per_tensor(op, x).scale) / np.float32(per_tensor(op, out).scale))
+    return _slopes(graph, op, ratio, ratio, minimum=0)
+
+
+def relu6(graph: Graph, op: Operator) -> Layer:
+    """RELU6 of int16 within the input's quantisation, which TFLite Micro takes for the output's too."""
+    six = min(32767, fixed_point.quantize(6.0, per_tensor(op, tensor(graph, op, 0)).scale, 0))
+    return _slopes(graph, op, 1.0, 1.0, 0, six)
+
+
+def leaky_relu(graph: Graph, op: Operator) -> Layer:
+    """LEAKY_RELU of int16; the slope may be any finite number."""
+    x, out = _ends(graph, op)
+    alpha = float(np.float32(op.options["alpha"]))
+    if not math.isfinite(alpha):
+        raise refuse(op, f"the slope is {alpha}", "convert the model again")
+    scale, to = per_tensor(op, x).scale, per_tensor(op, out).scale
+    return _slopes(graph, op, scale / to, scale * alpha / to)
+
+
+def pad(graph: Graph, op: Operator) -> Layer:
+    """PAD of int16."""
+    layer = reshape.pad(_as_int8(graph, op), op)
+    # The zero point is 0: two bytes an element, and zeros around them.
+    doubled = {}
+    for name in ("input", "output", "before"):
+        lengths = layer.params[name]
+        assert isinstance(lengths, tuple)
+        doubled[name] = (*lengths[:-1], 2 * lengths[-1])
+    return replace(layer, params={**layer.params, **doubled}, overlaps=())
+
+
+def transpose_conv(graph: Graph, op: Operator) -> Layer:
+    """TRANSPOSE_CONV of int16 with int8 weights and int64 biases."""
+    x, w, out = tensor(graph, op, 2), tensor(graph, op, 1), output(graph, op)
+    require_type(op, w, "int8")
+    weights = constant(op, w)
+    if len(w.shape) != 4 or len(x.shape) != 4 or len(out.shape) != 4:
+        raise refuse(op, f"{describe(x)}, {describe(w)} or {describe(out)} is not NHWC", "reshape to 4 dimensions")
+    if (w.shape[0], w.shape[3]) != (out.shape[3], x.shape[3]) or x.shape[0] != out.shape[0]:
+        raise _unsuited(op, x, w, out)
+    win = transposed_window(op, x, out, (w.shape[1], w.shape[2]))
+    as_convolution = replace(op, inputs=(op.inputs[2], op.inputs[1], *op.inputs[3:4]))
+    params: dict[str, Value] = {
+        "window": win.params,
+        "input_channels": x.shape[3],
+        "output_channels": out.shape[3],
+        "weights": Constant("weights", int8(weights), "OHWI"),
+        "stage": _stage(graph, as_convolution, weights.reshape(len(weights), -1), 0, always_wide=True),
+    }
+    inputs = op.inputs[2:3]
+    return make(graph, op, "kernels_transpose_conv_s16", "kernels_transpose_conv_s16_params", params, inputs)
+
+
 def softmax_table(first: np.floating, last: np.floating, function: Callable[[np.float32], float | np.float32]) -> Array:
     """513 values of a function over an interval as Q0.15, corrected for the interpolation between them.
 
@@ -387,10 +499,17 @@ OPERATORS: dict[str, Lower] = {
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "DEQUANTIZE": dequantize,
     "FULLY_CONNECTED": fully_connected,
+    "LEAKY_RELU": leaky_relu,
     "LOGISTIC": logistic,
     "MAX_POOL_2D": max_pool_2d,
     "MEAN": mean,
+    "MUL": mul,
+    "PAD": pad,
     "QUANTIZE": quantize,
+    "RELU": relu,
+    "RELU6": relu6,
     "SOFTMAX": softmax,
+    "SUB": sub,
     "TANH": tanh,
+    "TRANSPOSE_CONV": transpose_conv,
 }

@@ -101,6 +101,29 @@ def add_sweep() -> Sweep:
     return s
 
 
+def more_sweep() -> Sweep:
+    """Products, differences, straight lines, padding and transposed convolutions."""
+    s = Wide(73)
+    x, y = s.input((1, 4, 5, 3), scale=0.0005), s.input((1, 1, 5, 1), scale=0.011)
+    for name, scale in product(("MUL", "SUB"), (0.3, 0.02, 0.001)):
+        options = f"{name.title()}Options"
+        for a, b in ((x, x), (x, y), (y, x)):
+            s.op(name, [a, b], s.tensor((1, 4, 5, 3), scale=scale), options, fusedActivationFunction=scale < 0.01)
+    for scale in (0.0005, 0.0001, 0.03):
+        s.unary("RELU", x, scale, 0)
+        for alpha in (0.1, -0.3, 2.0):
+            s.op("LEAKY_RELU", [x], s.tensor((1, 4, 5, 3), scale=scale), "LeakyReluOptions", alpha=alpha)
+    s.unary("RELU6", x, 0.0005, 0)
+    s.unary("RELU6", y, 0.011, 0)
+    s.pad(x, ((0, 0), (1, 2), (0, 1), (2, 1)))
+    s.pad(s.input((7,)), ((2, 3),))
+    for size, stride, padding in product([(3, 3), (2, 4)], [(1, 1), (2, 3)], [SAME, VALID]):
+        s.transpose_conv(x, 2, size, stride, padding)
+    for per_channel, bias in product((True, False), (True, False)):
+        s.transpose_conv(x, 3, per_channel=per_channel, bias=bias, activation="relu6")
+    return s
+
+
 def quantize_sweep() -> Sweep:
     s = Wide(65)
     f = s.input((1, 200), "f4", None)
@@ -127,6 +150,7 @@ SWEEPS: dict[str, Callable[[], Sweep]] = {
     "dense with 32-bit sums": lambda: dense_sweep("i4"),
     "pool": pool_sweep,
     "add": add_sweep,
+    "more": more_sweep,
     "quantize": quantize_sweep,
 }
 

@@ -1,21 +1,5 @@
 #include "kernels/conv16.h"
 
-#include "kernels/fixed_point.h"
-
-static int16_t stage_output(const kernels_output_stage_s16 *stage, int32_t channel, int64_t sum) {
-  const int32_t i = channel * stage->channel_step;
-  const int32_t multiplier = stage->multiplier[i];
-  const int shift = stage->shift[i];
-  int32_t x;
-  sum += stage->bias[channel];
-  if (stage->wide) {
-    x = (int32_t)((sum * multiplier + ((int64_t)1 << (14 - shift))) >> (15 - shift));
-  } else {
-    x = fixed_multiply((int32_t)(uint32_t)(uint64_t)sum, multiplier, shift);
-  }
-  return (int16_t)fixed_clamp(x, stage->minimum, stage->maximum);
-}
-
 /* The sum of one output channel over the window at (y, x); `image` points to the group's first channel. */
 static int64_t window_sum(const kernels_conv_s16_params *p, const int16_t *image, int32_t y, int32_t x,
                           const int8_t *weights) {
@@ -48,7 +32,7 @@ void kernels_conv_s16(const kernels_conv_s16_params *params, const int16_t *inpu
         const int32_t x = j * w->stride_width - w->pad_left;
         for (int32_t c = 0; c < params->output_channels; c++) {
           const int64_t sum = window_sum(params, input + c / per_group * depth, y, x, params->weights + c * size);
-          *output++ = stage_output(&params->stage, c, sum);
+          *output++ = kernels_output_s16(&params->stage, c, sum);
         }
       }
     }

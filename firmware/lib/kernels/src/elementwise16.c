@@ -9,24 +9,59 @@ static int32_t rescale(const kernels_add_input *input, int32_t x) {
   return fixed_rounding_shift(fixed_high_mul(x * HEADROOM, input->multiplier), (unsigned)-input->shift);
 }
 
-static void add_row(const kernels_add_params *p, const int16_t *a, const int16_t *b, int16_t *output) {
+/* a + sign * b, with a sign of 1 or -1. */
+static void add_row(const kernels_add_params *p, int32_t sign, const int16_t *a, const int16_t *b, int16_t *output) {
   for (int32_t i = 0; i < p->shape[3]; i++) {
-    const int32_t sum = rescale(&p->a, a[i * p->a.strides[3]]) + rescale(&p->b, b[i * p->b.strides[3]]);
+    const int32_t sum = rescale(&p->a, a[i * p->a.strides[3]]) + sign * rescale(&p->b, b[i * p->b.strides[3]]);
     const int32_t x = fixed_rounding_shift(fixed_high_mul(sum, p->multiplier), (unsigned)-p->shift);
     output[i] = (int16_t)fixed_clamp(x, p->minimum, p->maximum);
   }
 }
 
-void kernels_add_s16(const kernels_add_params *params, const int16_t *a, const int16_t *b, int16_t *output) {
+static void add(const kernels_add_params *params, int32_t sign, const int16_t *a, const int16_t *b, int16_t *output) {
   const int32_t *shape = params->shape;
   const int32_t *s = params->a.strides, *t = params->b.strides;
   for (int32_t i = 0; i < shape[0]; i++) {
     for (int32_t j = 0; j < shape[1]; j++) {
       for (int32_t k = 0; k < shape[2]; k++) {
-        add_row(params, a + i * s[0] + j * s[1] + k * s[2], b + i * t[0] + j * t[1] + k * t[2], output);
+        add_row(params, sign, a + i * s[0] + j * s[1] + k * s[2], b + i * t[0] + j * t[1] + k * t[2], output);
         output += shape[3];
       }
     }
+  }
+}
+
+void kernels_add_s16(const kernels_add_params *params, const int16_t *a, const int16_t *b, int16_t *output) {
+  add(params, 1, a, b, output);
+}
+
+void kernels_sub_s16(const kernels_add_params *params, const int16_t *a, const int16_t *b, int16_t *output) {
+  add(params, -1, a, b, output);
+}
+
+void kernels_mul_s16(const kernels_mul_params *params, const int16_t *a, const int16_t *b, int16_t *output) {
+  const kernels_mul_params *p = params;
+  const int32_t *shape = p->broadcast.shape, *s = p->broadcast.a_strides, *t = p->broadcast.b_strides;
+  for (int32_t i = 0; i < shape[0]; i++) {
+    for (int32_t j = 0; j < shape[1]; j++) {
+      for (int32_t k = 0; k < shape[2]; k++) {
+        const int16_t *x = a + i * s[0] + j * s[1] + k * s[2], *y = b + i * t[0] + j * t[1] + k * t[2];
+        for (int32_t l = 0; l < shape[3]; l++) {
+          const int32_t z = fixed_multiply(x[l * s[3]] * y[l * t[3]], p->multiplier, p->shift);
+          *output++ = (int16_t)fixed_clamp(z, p->minimum, p->maximum);
+        }
+      }
+    }
+  }
+}
+
+void kernels_slopes_s16(const kernels_slopes_s16_params *params, const int16_t *input, int16_t *output) {
+  const kernels_slopes_s16_params *p = params;
+  for (int32_t i = 0; i < p->elements; i++) {
+    const int32_t x = input[i];
+    const int32_t y = x >= 0 ? fixed_multiply(x, p->multiplier, p->shift)
+                             : p->below_sign * fixed_multiply(x, p->below_multiplier, p->below_shift);
+    output[i] = (int16_t)fixed_clamp(y, p->minimum, p->maximum);
   }
 }
 

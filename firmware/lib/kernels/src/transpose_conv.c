@@ -58,3 +58,39 @@ void kernels_transpose_conv_s8(const kernels_transpose_conv_params *params, cons
     input += w->input_height * w->input_width * params->input_channels;
   }
 }
+
+static int64_t sum_of_s16(const kernels_transpose_conv_s16_params *p, const reach *y, const reach *x,
+                          const int16_t *image, const int8_t *weights) {
+  const kernels_window *w = &p->window;
+  const int32_t depth = p->input_channels;
+  int64_t sum = 0;
+  for (int32_t i = 0; i < y->count; i++) {
+    const int16_t *from = image + ((y->at - i) * w->input_width + x->at) * depth;
+    const int8_t *by = weights + ((y->tap + i * w->stride_height) * w->width + x->tap) * depth;
+    for (int32_t j = 0; j < x->count; j++) {
+      for (int32_t d = 0; d < depth; d++) sum += from[d] * by[d];
+      from -= depth;
+      by += w->stride_width * depth;
+    }
+  }
+  return sum;
+}
+
+void kernels_transpose_conv_s16(const kernels_transpose_conv_s16_params *params, const int16_t *input,
+                                int16_t *output) {
+  const kernels_window *w = &params->window;
+  const int32_t size = w->height * w->width * params->input_channels;
+  for (int32_t n = 0; n < w->batches; n++) {
+    for (int32_t i = 0; i < w->output_height; i++) {
+      const reach y = reach_of(i + w->pad_top, w->stride_height, w->height, w->input_height);
+      for (int32_t j = 0; j < w->output_width; j++) {
+        const reach x = reach_of(j + w->pad_left, w->stride_width, w->width, w->input_width);
+        for (int32_t c = 0; c < params->output_channels; c++) {
+          const int64_t sum = sum_of_s16(params, &y, &x, input, params->weights + c * size);
+          *output++ = kernels_output_s16(&params->stage, c, sum);
+        }
+      }
+    }
+    input += w->input_height * w->input_width * params->input_channels;
+  }
+}

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "kernels/fixed_point.h"
 #include "kernels/window.h"
 
 #ifdef __cplusplus
@@ -23,6 +24,21 @@ typedef struct {
   int32_t minimum;      /* of the fused activation, within -32,768..32,767 */
   int32_t maximum;
 } kernels_output_stage_s16;
+
+/* The int16 output for the sum `sum` of channel `channel`. */
+static inline int16_t kernels_output_s16(const kernels_output_stage_s16 *stage, int32_t channel, int64_t sum) {
+  const int32_t i = channel * stage->channel_step;
+  const int32_t multiplier = stage->multiplier[i];
+  const int shift = stage->shift[i];
+  int32_t x;
+  sum += stage->bias[channel];
+  if (stage->wide) {
+    x = (int32_t)((sum * multiplier + ((int64_t)1 << (14 - shift))) >> (15 - shift));
+  } else {
+    x = fixed_multiply((int32_t)(uint32_t)(uint64_t)sum, multiplier, shift);
+  }
+  return (int16_t)fixed_clamp(x, stage->minimum, stage->maximum);
+}
 
 typedef struct {
   kernels_window window;

@@ -5,15 +5,32 @@
 #include <stdint.h>
 
 #include "kernels/add.h"
+#include "kernels/binary.h"
 #include "kernels/elementwise.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* a + b with 15 bits of headroom instead of 20; offsets and the zero point are 0. The output may be the same memory as
- * an input that is not repeated; otherwise they must not overlap. */
+/* a + b and a - b with 15 bits of headroom instead of 20, and a * b; offsets and zero points are 0. The output may be
+ * the same memory as an input that is not repeated; otherwise they must not overlap. */
 void kernels_add_s16(const kernels_add_params *params, const int16_t *a, const int16_t *b, int16_t *output);
+void kernels_sub_s16(const kernels_add_params *params, const int16_t *a, const int16_t *b, int16_t *output);
+void kernels_mul_s16(const kernels_mul_params *params, const int16_t *a, const int16_t *b, int16_t *output);
+
+typedef struct {
+  int32_t elements;
+  int32_t multiplier;       /* of values from 0 on, in [0, 2^31) */
+  int32_t shift;            /* -31 to 30 */
+  int32_t below_multiplier; /* of those below */
+  int32_t below_shift;
+  int32_t below_sign; /* 1, or -1 where the product is negated */
+  int32_t minimum;    /* of the output */
+  int32_t maximum;
+} kernels_slopes_s16_params;
+
+/* A straight line on either side of 0; zero points are 0. The output may be the input's memory. */
+void kernels_slopes_s16(const kernels_slopes_s16_params *params, const int16_t *input, int16_t *output);
 
 typedef struct {
   int32_t elements;

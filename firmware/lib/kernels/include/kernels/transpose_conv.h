@@ -1,9 +1,10 @@
-/* int8 transposed two-dimensional convolution. */
+/* Transposed two-dimensional convolution of int8 or int16, with int8 weights. */
 #ifndef KERNELS_TRANSPOSE_CONV_H
 #define KERNELS_TRANSPOSE_CONV_H
 
 #include <stdint.h>
 
+#include "kernels/conv16.h"
 #include "kernels/output_stage.h"
 #include "kernels/window.h"
 
@@ -26,6 +27,17 @@ typedef struct {
 /* input: NHWC [batches][input_height][input_width][input_channels]; output: NHWC. They must not overlap. Fewer than
  * 2^17 products make an output. Any alignment. */
 void kernels_transpose_conv_s8(const kernels_transpose_conv_params *params, const int8_t *input, int8_t *output);
+
+typedef struct {
+  kernels_window window; /* as above */
+  int32_t input_channels;
+  int32_t output_channels;
+  const int8_t *weights; /* [output_channels][height][width][input_channels] */
+  kernels_output_stage_s16 stage;
+} kernels_transpose_conv_s16_params;
+
+/* The same of int16, with zero points of 0. */
+void kernels_transpose_conv_s16(const kernels_transpose_conv_s16_params *params, const int16_t *input, int16_t *output);
 
 #ifdef __cplusplus
 }
