@@ -1,6 +1,7 @@
 """The corpus to damage: one tiny whole model for each kind of operator. `python tests/fuzz/seeds.py` writes it anew."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fuzz_paths import CORPUS
 from models import Op, T, add_subgraph, model, pack
@@ -117,7 +118,37 @@ def resized() -> Sweep:
     x = s.input((1, 3, 2, 2))
     s.mirror_pad(x, ((0, 0), (1, 1), (0, 1), (0, 0)), 0)
     s.resize("NEAREST_NEIGHBOR", x, (5, 3), half=True)
+    s.resize("BILINEAR", x, (5, 3), align=True)
     s.gather(x, s.constant((1, 0, 2)), axis=1)
+    return s
+
+
+def reduced() -> Sweep:
+    s = Sweep(16)
+    x = s.input((1, 3, 4, 2))
+    s.extreme("REDUCE_MAX", x, (1, 2), keep=True)
+    s.arg("ARG_MAX", x, -1)
+    s.unary("L2_NORMALIZATION", x, 1 / 128, 0)
+    return s
+
+
+class _Wide(Sweep):
+    """Activations of 16 bits, biases of 64."""
+
+    def tensor(
+        self, shape: Sequence[int], dtype: str = "i1", scale: Any = 0.05, zero_point: Any = 0, **more: Any
+    ) -> int:
+        if dtype == "i4" and scale is not None:
+            dtype = "i8"
+        if dtype == "i1" and more.get("data") is None:
+            dtype, zero_point = "i2", 0
+        return super().tensor(shape, dtype, scale, zero_point, **more)
+
+
+def wide() -> Sweep:
+    s = _Wide(17)
+    x = s.conv(s.input((1, 4, 3, 2), scale=0.02), 3)
+    s.dense(s.reshape(s.depthwise(x), (1, 36)), 4)
     return s
 
 
@@ -165,7 +196,7 @@ def variables() -> bytes:
 
 SEEDS: tuple[Callable[[], Sweep | bytes], ...] = (
     *(convolution, grouped, depthwise, transposed, dense, pooling, residual, binary, padding, tables, floats),
-    *(moved, resized, joined, recurrent, variables),
+    *(moved, resized, joined, reduced, wide, recurrent, variables),
 )
 
 
