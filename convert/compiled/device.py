@@ -197,10 +197,13 @@ class _Run:
             raise ToolError("the compiled model did not end in time in Unicorn")
 
     def profile(self, vector: host.Bytes) -> Profile:
-        """Run compiled_model_run() on the vector."""
+        """Run compiled_model_run() on the vector, from the model's first state."""
         arm, uc, graph, plan = self.arm, self.uc, self.compiled.graph, self.compiled.plan
         entry, back = self._address("compiled_model_run"), self._address("app_run")
         arena = self._address("arena")
+        uc.reg_write(arm.UC_ARM_REG_R0, arena)
+        uc.reg_write(arm.UC_ARM_REG_LR, back | 1)
+        self._go(self._address("compiled_model_reset"), back)
         at = 0
         for i in graph.inputs:
             size = graph.tensors[i].nbytes
