@@ -66,8 +66,10 @@ def slice_sweep() -> Sweep:
 def reverse_sweep() -> Sweep:
     s = Sweep(43)
     x = s.input((2, 3, 4, 2))
-    for axis in range(4):
-        s.moved("REVERSE_V2", [x, s.constant([axis])], s.shape(x), "ReverseV2Options")
+    for axes in ([0], [1], [2], [3], [-1], [1, 2], [2, 1], [0, 1, 2, 3]):
+        s.moved("REVERSE_V2", [x, s.constant(axes)], s.shape(x), "ReverseV2Options")
+    for dtype in ("u1", "i2", "i4", "i8", "f4", "b1"):
+        s.moved("REVERSE_V2", [s.input((3, 4), dtype, None), s.constant([1])], (3, 4), "ReverseV2Options")
     return s
 
 
