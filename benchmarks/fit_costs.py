@@ -93,7 +93,8 @@ def shapes(rng: np.random.Generator) -> list[Build]:
     for size in ((5, 5), (1, 5), (3, 1)):
         for style in (_relu(-128), {}):
             for _ in range(3):
-                made.append(_depthwise(image(26, between(3, 40)), size, (1, 1), style))
+                for stride in ((1, 1), (2, 2)):
+                    made.append(_depthwise(image(26, between(3, 40)), size, stride, style))
     for _ in range(12):
         depth, channels = 4 * between(2, 160), between(4, 200)
         made.append(lambda s, d=depth, c=channels: s.dense(s.input((1, d)), c, "relu", zero_point=-128))
@@ -110,19 +111,21 @@ def shapes(rng: np.random.Generator) -> list[Build]:
                 where = (1, between(6, 20), between(6, 20), channels)
                 made.append(lambda s, w=where, k=kind, n=size: s.pool(s.input(w), k, n, n))
     for channels in (4, 6, 16, 31, 64):
-        made.append(lambda s, w=image(12, channels): s.mean(s.input(w), (1, 2), False))
+        where = image(12, channels)
+        made.append(lambda s, w=where: s.mean(s.input(w), (1, 2), False))
     for channels in range(2, 20, 3):
         for style in (_relu(-128), {}):
             where = image(20, 8)
             made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
     for scales in ((0.05, 0.05, 0.1), (0.05, 0.05, 0.07), (0.05, 0.03, 0.1), (0.05, 0.02, 0.05), (0.04, 0.01, 0.04)):
         for _ in range(4):
-            made.append(_add(image(16, between(3, 64)), *scales))
+            made.append(_sum("ADD", image(16, between(3, 64)), *scales))
+            made.append(_sum("SUB", image(16, between(3, 64)), *scales))
     return made
 
 
-def _add(shape: tuple[int, ...], a: float, b: float, out: float) -> Build:
-    return lambda s: s.add(s.input(shape, scale=a), s.input(shape, scale=b, zero_point=-9), out)
+def _sum(name: str, shape: tuple[int, ...], a: float, b: float, out: float) -> Build:
+    return lambda s: s.binary(name, s.input(shape, scale=a), s.input(shape, scale=b, zero_point=-9), out)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def smallest(
 
     starts = [[min(given, key=cycles) if len(given) > 1 else given[0] for given in allowed]]
     starts.append([given[0] for given in allowed])
-    return tuple(min((improved(start) for start in starts), key=flash))
+    ends = [improved(start) for start in starts]
+    return tuple(min(ends, key=lambda end: flash(end)))
 
 
 def _best(given: Sequence[Layer], need: Sequence[int], limit: float, cycles: Callable[[Layer], float]) -> Layer:
