@@ -1,4 +1,6 @@
-"""Functions of two tensors, element by element, with broadcasting: ADD, SUB, MUL, MAXIMUM, MINIMUM, PRELU."""
+"""Functions of two tensors, element by element, with broadcasting: ADD, SUB, MUL, MAXIMUM, MINIMUM, PRELU,
+SQUARED_DIFFERENCE.
+"""
 
 from collections.abc import Callable
 
@@ -9,6 +11,8 @@ from convert.compiled.stage import activation_range
 from convert.graph import Graph, Operator
 
 _HEADROOM = 1 << 20
+_SQUARED_HEADROOM = 1 << 7
+_SQUARED_RANK = 4
 _MAX_SHIFT = 30
 
 
@@ -177,8 +181,46 @@ def prelu(graph: Graph, op: Operator) -> Layer:
     return table_of_scalar(graph, op, value) or _binary(graph, op, "prelu", params, shape)
 
 
+def squared_difference(graph: Graph, op: Operator) -> Layer:
+    """SQUARED_DIFFERENCE of two int8 tensors of at most 4 dimensions, with broadcasting.
+
+    Both inputs are brought to twice the larger input scale, with 7 bits of headroom, before they are subtracted.
+    """
+    a, b, out = operands(graph, op)
+    if max(len(a.shape), len(b.shape)) > _SQUARED_RANK:
+        raise refuse(op, f"{describe(a)} or {describe(b)} has over {_SQUARED_RANK} dimensions", "reshape them first")
+    shape = broadcast(graph, op)
+    qa, qb, qout = per_tensor(op, a), per_tensor(op, b), per_tensor(op, out)
+    unit = 2 * max(qa.scale, qb.scale)
+    rescaling = _multiplier(op, unit * unit / (_SQUARED_HEADROOM**2 * qout.scale))
+    to_unit = [_below_one(op, q.scale / unit) for q in (qa, qb)]
+
+    def value(x: int, y: int) -> int:
+        scaled = [
+            fixed_point.multiply((v - q.zero_point) * _SQUARED_HEADROOM, *m)
+            for v, q, m in zip((x, y), (qa, qb), to_unit, strict=True)
+        ]
+        square = (scaled[0] - scaled[1]) ** 2
+        return _clamp(fixed_point.multiply(square, *rescaling) + qout.zero_point, -128, 127)
+
+    params: dict[str, Value] = {
+        "broadcast": shape.params,
+        "a_offset": -qa.zero_point,
+        "a_multiplier": to_unit[0][0],
+        "a_shift": to_unit[0][1],
+        "b_offset": -qb.zero_point,
+        "b_multiplier": to_unit[1][0],
+        "b_shift": to_unit[1][1],
+        "multiplier": rescaling[0],
+        "shift": rescaling[1],
+        "zero_point": qout.zero_point,
+    }
+    return table_of_scalar(graph, op, value) or _binary(graph, op, "squared_difference", params, shape)
+
+
 OPERATORS: dict[str, Lower] = {
     "ADD": add,
+    "SQUARED_DIFFERENCE": squared_difference,
     "SUB": sub,
     "MUL": mul,
     "MAXIMUM": maximum,

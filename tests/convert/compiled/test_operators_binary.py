@@ -12,6 +12,7 @@ from convert.compiled import compile_model
 pytestmark = needs_compiler
 
 SHAPES = ((3,), (1,), (), (1, 1, 1, 3), (1, 4, 1, 3), (1, 1, 5, 1), (4, 1, 1), (5, 3), (2, 1, 1, 1, 1))
+RANK = {"SQUARED_DIFFERENCE": 4}
 BYTES = np.arange(-128, 128)
 
 
@@ -22,7 +23,7 @@ def all_pairs(s: Sweep, name: str, a: dict[str, Any], b: dict[str, Any], out: di
 
 def broadcasts(s: Sweep, name: str, a: dict[str, Any], b: dict[str, Any], out: dict[str, Any]) -> None:
     x = s.input((1, 4, 5, 3), **a)
-    for shape in SHAPES:
+    for shape in (n for n in SHAPES if len(n) <= RANK.get(name, 5)):
         s.binary(name, x, s.input(shape, **b), **out)
         s.binary(name, s.input(shape, **a), s.input((1, 4, 5, 3), **b), **out)
         values = s.rng.integers(-128, 128, shape)
@@ -78,7 +79,22 @@ def prelu_sweep() -> Sweep:
     return s
 
 
-SWEEPS = {"sub": sub_sweep, "mul": mul_sweep, "extremum": extremum_sweep, "prelu": prelu_sweep}
+def squared_difference_sweep() -> Sweep:
+    s = Sweep(26)
+    broadcasts(s, "SQUARED_DIFFERENCE", place(0.05, -20), place(0.07, 1), place(0.2, -120))
+    for a, b, out in ((1.0, 1.0, 200.0), (0.013, 0.5, 8.0), (0.9, 1e-4, 0.01), (0.1, 0.3, 1e-6), (0.5, 0.25, 0.5)):
+        all_pairs(s, "SQUARED_DIFFERENCE", place(a, -5), place(b, 77), place(out, -128))
+        all_pairs(s, "SQUARED_DIFFERENCE", place(a, 0), place(b, 0), place(out, 9))
+    return s
+
+
+SWEEPS = {
+    "squared_difference": squared_difference_sweep,
+    "sub": sub_sweep,
+    "mul": mul_sweep,
+    "extremum": extremum_sweep,
+    "prelu": prelu_sweep,
+}
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -90,7 +106,7 @@ def test_a_constant_scalar_makes_a_table() -> None:
     s = Sweep(25)
     same = place(0.05, 3)
     for name, value, swap in product(
-        ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU"), (-128, 0, 127), (True, False)
+        ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU", "SQUARED_DIFFERENCE"), (-128, 0, 127), (True, False)
     ):
         x, c = s.input((1, 256), **same), s.tensor((1, 1), data=[value], **same)
         s.binary(name, *((c, x) if swap else (x, c)), **same)

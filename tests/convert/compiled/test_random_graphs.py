@@ -104,7 +104,7 @@ def pads(draw: st.DrawFn) -> Any:
 
 @st.composite
 def binaries(draw: st.DrawFn) -> Any:
-    name = draw(st.sampled_from(["SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU"]))
+    name = draw(st.sampled_from(["SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU", "SQUARED_DIFFERENCE"]))
     shape = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
     other = [1 if draw(st.booleans()) else n for n in shape[draw(st.integers(0, len(shape) - 1)) :]]
     a = {"scale": draw(scales), "zero_point": draw(zero_points)}

@@ -289,6 +289,10 @@ def test_operands() -> None:
     def scales(s: Sweep) -> None:
         s.binary("MUL", s.input((1, 4), scale=1e9), s.input((1, 4), scale=1e9), 1e-3)
 
+    def ranks(s: Sweep) -> None:
+        s.binary("SQUARED_DIFFERENCE", s.input((1, 1, 1, 1, 2)), s.input((2,)), 0.1)
+
+    refused("has over 4 dimensions", ranks)
     refused("quantised differently", unlike)
     refused("do not broadcast in 4 dimensions", shapes)
     refused("is not the result of", output)

@@ -329,8 +329,8 @@ class Sweep:
         out = self.tensor(np.broadcast_shapes(self.shape(a), self.shape(b)), scale=scale, zero_point=zero_point)
         if name in ("MAXIMUM", "MINIMUM"):
             return self.op(name, [a, b], out, "MaximumMinimumOptions")
-        if name == "PRELU":
-            return self.op(name, [a, b], out)
+        if name in ("PRELU", "SQUARED_DIFFERENCE"):
+            return self.op(name, [a, b], out, None if name == "PRELU" else "SquaredDifferenceOptions")
         return self.op(
             name, [a, b], out, f"{name.capitalize()}Options", fusedActivationFunction=ACTIVATIONS[activation]
         )

@@ -36,6 +36,24 @@ void kernels_mul_s8(const kernels_mul_params *params, const int8_t *a, const int
   each_row(&params->broadcast, params, a, b, output, mul_row);
 }
 
+static void squared_difference_row(const void *params, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step,
+                                   int32_t count, int8_t *output) {
+  const kernels_squared_difference_params *p = (const kernels_squared_difference_params *)params;
+  for (int32_t i = 0; i < count; i++) {
+    const int32_t x = fixed_multiply((*a + p->a_offset) * 128, p->a_multiplier, p->a_shift);
+    const int32_t difference = x - fixed_multiply((*b + p->b_offset) * 128, p->b_multiplier, p->b_shift);
+    const int32_t y = fixed_multiply(difference * difference, p->multiplier, p->shift);
+    output[i] = (int8_t)fixed_clamp(fixed_add(y, p->zero_point), INT8_MIN, INT8_MAX);
+    a += a_step;
+    b += b_step;
+  }
+}
+
+void kernels_squared_difference_s8(const kernels_squared_difference_params *params, const int8_t *a, const int8_t *b,
+                                   int8_t *output) {
+  each_row(&params->broadcast, params, a, b, output, squared_difference_row);
+}
+
 static void maximum_row(const void *params, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step,
                         int32_t count, int8_t *output) {
   (void)params;

@@ -1,4 +1,5 @@
-/* int8 functions of two tensors, element by element, with broadcasting: product, maximum, minimum, PReLU. */
+/* int8 functions of two tensors, element by element, with broadcasting: product, squared difference, maximum,
+ * minimum, PReLU. */
 #ifndef KERNELS_BINARY_H
 #define KERNELS_BINARY_H
 
@@ -30,6 +31,23 @@ typedef struct {
 } kernels_mul_params;
 
 void kernels_mul_s8(const kernels_mul_params *params, const int8_t *a, const int8_t *b, int8_t *output);
+
+typedef struct {
+  kernels_broadcast broadcast;
+  int32_t a_offset;     /* minus the zero point */
+  int32_t a_multiplier; /* to a common scale */
+  int32_t a_shift;      /* -31 to 0 */
+  int32_t b_offset;
+  int32_t b_multiplier;
+  int32_t b_shift;
+  int32_t multiplier; /* of the square, in [0, 2^31) */
+  int32_t shift;      /* -31 to 30 */
+  int32_t zero_point; /* of the output */
+} kernels_squared_difference_params;
+
+/* (a - b)^2, with (x + offset) * 2^7 rescaled for a and b. */
+void kernels_squared_difference_s8(const kernels_squared_difference_params *params, const int8_t *a, const int8_t *b,
+                                   int8_t *output);
 
 /* The larger and the smaller of two bytes. */
 void kernels_maximum_s8(const kernels_broadcast *params, const int8_t *a, const int8_t *b, int8_t *output);
