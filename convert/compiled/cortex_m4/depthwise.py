@@ -16,17 +16,19 @@ from convert.compiled.layer import Array, Constant, Layer, Value
 PITCHES = (32, 64, 128, 256)  # bytes from a row of the plane to the next
 BANDS = (8, 4)  # output rows that are worked off at a time, besides all of them
 SCALED_SHIFT = 10
+EXPONENT = 8  # of the power of two by which weights are multiplied
 _SUM_LIMIT = 1 << 31
-_HALF = 1 << 15
 _MAX_TAPS = 16  # in a row of a window
 _MAX_COLUMNS = (1 << 15) - 1  # outputs in a row, counted in half a register
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """A channel's constants with the shift of the code: floor((bias + sum * 2^e) * multiplier / 2^32) + rounding."""
+    """A channel's constants: the output is (floor(X * multiplier / 2^32) + rounding) >> SCALED_SHIFT, clamped.
 
-    exponent: int
+    X is 2^EXPONENT times the sum of products, plus `bias`.
+    """
+
     bias: int
     multiplier: int
     rounding: int
@@ -34,78 +36,73 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel's weights, (taps,), and output stage; sums with bias are in low..high for any input."""
+    """A channel's output stage for zero point -128; sums with bias are in low..high for any input."""
 
-    weights: Array
     bias: int
     multiplier: int
     shift: int  # to the right
     low: int
     high: int
 
-    def fits(self, exponent: int) -> bool:
-        """Weights times 2^exponent are halfwords, and every sum times 2^exponent is below 2^31 in absolute value."""
-        w = self.weights.astype(np.int64) << exponent
-        within = max(-self.low, self.high) << exponent < _SUM_LIMIT
-        return bool(within and w.min(initial=0) >= -_HALF and w.max(initial=0) < _HALF)
-
     def output(self, total: int) -> int:
-        """The int8 output of a sum with bias at zero point -128, which clamps all negative ones."""
+        """The int8 output of a sum with bias."""
         value = fixed_point.multiply(total, self.multiplier, -self.shift) - 128
         return min(max(value, -128), 127)
 
     def least(self, value: int) -> int:
-        """The smallest sum from low on whose output is at least `value`; high + 1 if none is. Outputs never fall."""
-        low, high = self.low, self.high + 1
-        while low < high:
-            middle = (low + high) // 2
-            if self.output(middle) >= value:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        """The smallest sum, of all integers, whose output is at least `value`, -127 to 127. Outputs never fall.
 
-
-def regular(channel: Channel) -> Scaled | None:
-    """The constants that are exact by the kernel's proof; None where the shift or the sums do not allow it."""
-    if channel.multiplier == 0:
-        return Scaled(0, 0, 0, -128 << SCALED_SHIFT)
-    e = SCALED_SHIFT + 1 - channel.shift
-    if e < 2 or not channel.fits(e):
-        return None
-    rounding = (1 << (e - 2)) + (1 << (SCALED_SHIFT - 1)) - (128 << SCALED_SHIFT)
-    return Scaled(e, channel.bias << e, channel.multiplier, rounding)
+        With y = floor((2 * sum * multiplier + 2^31) / 2^32), the first rounding, it is where y reaches `first`.
+        """
+        first = ((value + 128) << self.shift) - ((1 << self.shift) >> 1)
+        return -(-((first << 32) - (1 << 31)) // (2 * self.multiplier))
 
 
 def fitted(channel: Channel) -> Scaled | None:
     """Constants that give the channel's output for every sum that can occur, or None if none are found.
 
-    For channels whose shift is too far from the others': mostly dead ones, with large shifts. Both sides never fall as
-    the sum grows, so that they are equal if they take each step of the output at the same sum.
+    Both sides never fall as the sum grows, so that they are equal if they take each step of the output at the same
+    sum. The multiplier is the channel's own but for the power of two, which costs it a few low bits; what that leaves
+    between the steps is more than enough with the fine offsets that rounding and bias make together.
     """
-    rounding = (1 << (SCALED_SHIFT - 1)) - (128 << SCALED_SHIFT)
     first, last = channel.output(channel.low), channel.output(channel.high)
-    steps = {value: channel.least(value) for value in range(first + 1, last + 1)}
     if first == last:
-        return Scaled(0, 0, 0, first << SCALED_SHIFT)
-    for e in range(2, 14):
-        up = SCALED_SHIFT + 1 - channel.shift - e
-        multiplier = channel.multiplier << up if up > 0 else (channel.multiplier + (1 << -up >> 1)) >> -up
-        if not channel.fits(e) or not 0 < multiplier < _SUM_LIMIT:
+        return Scaled(0, 0, first << SCALED_SHIFT)
+    up = SCALED_SHIFT + 1 - channel.shift - EXPONENT
+    nearest = channel.multiplier << up if up >= 0 else (channel.multiplier + (1 << -up >> 1)) >> -up
+    steps = [(value, channel.least(value)) for value in range(-127, 128)]
+    for multiplier in (nearest + d for d in ((0,) if up >= 0 else _NEAR)):
+        if not 0 < multiplier < _SUM_LIMIT:
             continue
-        # The step to `value` comes where bias + (sum << e) reaches at[value].
-        at = {v: -((((v << SCALED_SHIFT) - rounding) << 32) // -multiplier) for v in range(first, last + 2)}
-        lowest = [at[v] - (t << e) for v, t in steps.items()]
-        highest = [at[v] - ((t - 1) << e) - 1 for v, t in steps.items()]
-        if first > -128:
-            lowest.append(at[first] - (channel.low << e))
-        if last < 127:
-            highest.append(at[last + 1] - (channel.high << e) - 1)
-        offset = max(lowest)
-        within = max(-(channel.low << e) - offset, (channel.high << e) + offset) < _SUM_LIMIT
-        if within and offset <= min(highest):
-            return Scaled(e, (channel.bias << e) + offset, multiplier, rounding)
+        # Rounding takes the whole part of the bias, so that X stays small where the bias is large.
+        whole = ((channel.bias << EXPONENT) * multiplier >> 32) - (128 << SCALED_SHIFT) + (1 << (SCALED_SHIFT - 1))
+        for rounding in range(whole, whole + _FINE_OFFSETS):
+            bias = _bias(channel, steps, multiplier, rounding)
+            if bias is not None:
+                return Scaled(bias, multiplier, rounding)
     return None
+
+
+_NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6)
+_FINE_OFFSETS = 64
+
+
+def _bias(channel: Channel, steps: list[tuple[int, int]], multiplier: int, rounding: int) -> int | None:
+    """The bias in X that gives each step of the output at its sum, if there is one and nothing overflows."""
+    low, high = ((total - channel.bias) << EXPONENT for total in (channel.low, channel.high))
+    lowest, highest = -_SUM_LIMIT + 1 - low, _SUM_LIMIT - 1 - high
+    if not -_SUM_LIMIT // 2 < rounding < _SUM_LIMIT // 2:  # |X * multiplier / 2^32| is at most as much
+        return None
+    for value, least in steps:
+        # The output reaches `value` where X reaches `at`.
+        at = -((((value << SCALED_SHIFT) - rounding) << 32) // -multiplier)
+        if least <= channel.high:
+            lowest = max(lowest, at - ((max(least, channel.low) - channel.bias) << EXPONENT))
+        if least > channel.low:
+            highest = min(highest, at - 1 - ((min(least - 1, channel.high) - channel.bias) << EXPONENT))
+        if lowest > highest:
+            return None
+    return lowest
 
 
 def channels_of(weights: Array, zero_point: int, stage: stages.Stage) -> list[Channel]:
@@ -116,8 +113,8 @@ def channels_of(weights: Array, zero_point: int, stage: stages.Stage) -> list[Ch
     if words is None:
         return []
     return [
-        Channel(w, int(bias2) // 2, int(m), int(s), int(a), int(b))
-        for w, (bias2, m, _, s), a, b in zip(weights, words.tolist(), low, high, strict=True)
+        Channel(int(bias2) // 2, int(m), int(s), int(a), int(b))
+        for (bias2, m, _, s), a, b in zip(words.tolist(), low, high, strict=True)
     ]
 
 
@@ -128,8 +125,8 @@ def fold(weights: Array, zero_point: int, stage: stages.Stage) -> dict[str, Valu
 
 
 def pairs_of(weights: Array, stride: int) -> Array:
-    """The kernels' weight words: scaled weights (channels, 3, 3) to uint32 (channels, 6 or 5)."""
-    w = weights.astype(np.int64)
+    """Variant linear's weight words: doubled weights, (channels, 3, 3), to (channels, 6 or 5)."""
+    w = 2 * weights.astype(np.int64)
     if stride == 1:
         first, second = w[:, :, :2].reshape(len(w), 6), w[:, :, 1:].reshape(len(w), 6)
         halves = np.stack([first[:, 0::2], first[:, 1::2], second[:, 0::2], second[:, 1::2]], axis=2).reshape(-1, 12)
@@ -139,23 +136,36 @@ def pairs_of(weights: Array, stride: int) -> Array:
     return (halves[:, 0::2] & 0xFFFF) | (halves[:, 1::2] & 0xFFFF) << 16
 
 
+_NONE = 9  # a byte without weight
+_BYTES = {1: [0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 7, 8], 2: [0, 3, 1, 4, 6, 2, 7, 5, _NONE, 8, _NONE, _NONE]}
+
+
+def bytes_of(weights: Array, stride: int) -> Array:
+    """Variant relu's weight words: weights, (channels, 9), to (channels, 3).
+
+    Bytes 1 and 3 of a word are the upper bytes of two halfwords, bytes 0 and 2 those of the two before them.
+    """
+    padded = np.concatenate([weights.astype(np.int8), np.zeros((len(weights), 1), np.int8)], axis=1)
+    return np.ascontiguousarray(padded[:, _BYTES[stride]]).view("<u4").astype(np.int64)
+
+
 def stream(weights: Array, zero_point: int, stage: stages.Stage, stride: int) -> tuple[str, Array] | None:
     """The variant and the kernels' stream, int32 (words,); `weights` is (channels, 9). None if not exact."""
     channels = channels_of(weights, zero_point, stage)
-    scaled = [regular(c) or fitted(c) for c in channels] if stages.variant(stage) == "relu" else [None]
+    if not channels:
+        return None
+    scaled = [fitted(c) for c in channels] if stages.variant(stage) == "relu" else []
     good = [s for s in scaled if s is not None]
-    if channels and len(good) == len(channels):
-        exponent = np.array([s.exponent for s in good])
-        grown = weights.astype(np.int64) << exponent[:, None]
-        grown[[s.multiplier == 0 for s in good]] = 0
-        variant, last = "relu", np.array([[s.bias, s.multiplier, s.rounding] for s in good], np.int64)
-    elif channels and all(c.shift > 0 and c.fits(1) for c in channels):
-        grown = 2 * weights.astype(np.int64)
-        variant, last = "linear", stages.words(fold(weights, zero_point, stage)).astype(np.int64)
+    if len(good) == len(channels):
+        varying = weights * np.array([[s.multiplier != 0] for s in good])
+        last = np.array([[s.bias, s.multiplier, s.rounding] for s in good], np.int64)
+        variant, words = "relu", np.concatenate([bytes_of(varying, stride), last], axis=1)
+    elif shifts_are_positive(stage):
+        last = stages.words(fold(weights, zero_point, stage)).astype(np.int64)
+        variant, words = "linear", np.concatenate([pairs_of(weights.reshape(-1, 3, 3), stride), last], axis=1)
     else:
         return None
-    words = np.concatenate([pairs_of(grown.reshape(-1, 3, 3), stride), last], axis=1) & 0xFFFFFFFF
-    return variant, words.astype(np.uint32).view(np.int32).reshape(-1)
+    return variant, (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
 
 
 def window_is_3x3(window: Mapping[str, Value]) -> bool:

@@ -10,18 +10,18 @@
 @   stride 2: outputs 0 and 1 from columns c0..c4:  SMLAD (c0,c1)(w0,w1) + c2*w2;         SMLAD (c2,c3)(w0,w1) + c4*w2
 @ The input's zero point is in the bias, and the border has the zero point's value, so that it counts as zero.
 @
-@ Weights are multiplied by 2^e (e below) beforehand and a sum starts from the scaled bias, so that no instruction is
-@ needed for either. |w * 2^e| <= 2^15 and |2^e * (sum + bias)| < 2^31 for every input; partial sums may wrap.
+@ Weights are multiplied by 2^e beforehand and a sum starts from the scaled bias, so that no instruction is needed for
+@ either. |w * 2^e| <= 2^15 and |2^e * (sum + bias)| < 2^31 for every input; partial sums may wrap.
 @
 @ Variant linear: e = 1, the output stage of requantize.inc.
-@ Variant relu (output zero point -128): with x = 2*(sum + bias), multiplier m and shift s, requantize.inc gives
-@     floor((floor((x*m + 2^31) / 2^32) + 2^(s-1)) / 2^s) + zp, clamped,
-@   and nested floors of whole divisors are one: floor((x*m + 2^31 + 2^(s+31)) / 2^(s+32)) + zp. Scaled by 2^k, k = e - 1 >= 1,
-@   both constants are multiples of 2^32, and with X = x * 2^k
-@     floor((floor(X*m / 2^32) + 2^(k-1) + 2^(s+k-1) + (zp << (s+k))) / 2^(s+k)), clamped.
-@   That is SMMLA and SSAT with a shift. k is chosen a channel such that s + k = 10, whatever s is: the shift is a constant
-@   of the code. Channels that this does not suit get other constants, which are compared with the reference for every sum
-@   that can occur (convert/compiled/cortex_m4/depthwise.py).
+@ Variant relu (output zero point -128): e = 8, where a weight is the upper byte of its halfword, and one shift for all
+@ channels, a constant of the code: with X the scaled sum the output is
+@     (floor(X * M / 2^32) + R) >> 10, clamped to int8,
+@ SMMLA and SSAT with a shift. That gemmlowp's double rounding can be had so for sums that are not negative:
+@ requantize.inc's floor((floor((x*m + 2^31) / 2^32) + 2^(s-1)) / 2^s) is floor((x*m + 2^31 + 2^(s+31)) / 2^(s+32)), as
+@ nested floors are one. M, R and the bias in X need not be exactly m, 2^31 and 2^(s+31) times powers of two: sums are
+@ integers, and it is enough that each of the 255 steps of the output comes at the same sum. They are chosen for every
+@ channel such that it does (convert/compiled/cortex_m4/depthwise.py).
 #include "requantize.inc"
 
         .syntax unified
@@ -364,15 +364,31 @@ kernels_m4_depthwise_3x3_s\stride\()_p\pitch\()_\variant:
         bl      kernels_m4_depthwise_start
 10:     bl      kernels_m4_depthwise_copy
         ldr     r12, [sp, #STREAM]
-    .if \stride == 1
-        ldm     r12!, {r2-r7}
-    .else
-        ldm     r12!, {r2-r6}
-    .endif
     .ifc \variant,relu
+        mov     lr, #0xff00ff00
+      .if \stride == 1
+        ldm     r12!, {r3, r5, r7}
+        and     r2, lr, r3, lsl #8
+        and     r3, r3, lr
+        and     r4, lr, r5, lsl #8
+        and     r5, r5, lr
+        and     r6, lr, r7, lsl #8
+        and     r7, r7, lr
+      .else
+        ldm     r12!, {r3, r5, r6}
+        and     r2, lr, r3, lsl #8
+        and     r3, r3, lr
+        and     r4, lr, r5, lsl #8
+        and     r5, r5, lr
+      .endif
         ldm     r12!, {r8-r10}
         stm     sp, {r8-r10}
     .else
+      .if \stride == 1
+        ldm     r12!, {r2-r7}
+      .else
+        ldm     r12!, {r2-r6}
+      .endif
         ldm     r12!, {r8-r11}
         stm     sp, {r8-r11}
     .endif

@@ -22,11 +22,16 @@ typedef struct {
   int32_t input_zero_point;
   int32_t minimum; /* of the fused activation, within -128..127 */
   int32_t maximum;
-  /* For every channel: its scaled weights as halfwords, the first in the low half, w(row)(column):
+  /* For every channel its weights w(row)(column), then what its output stage needs, all words.
+   * Variant relu: weights as bytes, the lowest first:
+   *   stride 1: (w00, w01, w01, w02), (w10, w11, w11, w12), (w20, w21, w21, w22)
+   *   stride 2: (w00, w10, w01, w11), (w20, w02, w21, w12), (0, w22, 0, 0)
+   * then the scaled bias with the zero point folded in, multiplier, rounding.
+   * Variant linear: doubled weights as pairs of halfwords, the first in the low half:
    *   stride 1: (w00, w01), (w01, w02), (w10, w11), (w11, w12), (w20, w21), (w21, w22)
    *   stride 2: (w00, w01), (w10, w11), (w20, w21), (w02, w12), (w22, 0)
-   * then the scaled bias with the zero point folded in, multiplier, rounding, and for variant linear the shift. How
-   * they are made and what bounds hold stands in convert/compiled/cortex_m4/depthwise.py. */
+   * then a kernels_m4_channel whose bias has the zero point folded in.
+   * How they are made and what bounds hold stands in convert/compiled/cortex_m4/depthwise.py. */
   const int32_t *weights;
 } kernels_m4_depthwise_3x3_params;
 
