@@ -184,7 +184,7 @@ def _never_assigned(m: Any) -> None:
 
 
 def _loop(m: Any) -> None:
-    loop = model([T(SHAPE)], [Op("WHILE", [0], [0], "WhileOptions", {"condSubgraphIndex": 1})], [0], [0])
+    loop = model([T(SHAPE)], [Op("WHILE", [0], [], "WhileOptions", {"condSubgraphIndex": 1})], [0], [0])
     m.operatorCodes.append(loop.operatorCodes[0])
     m.subgraphs[0].operators.insert(0, loop.subgraphs[0].operators[0])
     m.subgraphs[0].operators[0].opcodeIndex = len(m.operatorCodes) - 1
