@@ -167,6 +167,12 @@ def test_fitted_constants_are_exact() -> None:
     assert all(found.count(shift) == 4 for shift in range(3, 13)), "usual shifts are always fitted"
 
 
+def test_sums_that_would_overflow_are_not_fitted() -> None:
+    assert depthwise.fitted(depthwise.Channel(0, 1 << 30, 22, -(127 << 16), 127 << 16)) is not None
+    assert depthwise.fitted(depthwise.Channel(0, 1 << 30, 22, -(1 << 23) - 1, (1 << 23) - 1)) is None
+    assert depthwise.fitted(depthwise.Channel(0, 1 << 30, 22, 0, 1 << 24)) is None
+
+
 def test_steps_of_the_output() -> None:
     rng = np.random.default_rng(10)
     for shift in (0, 1, 5, 9, 14):
