@@ -2,7 +2,8 @@
 
 Two families, each with one multiplier for all channels ("tensor") or one a channel: `kernels_m4_dense_*` widens a row
 to int16 in scratch memory first, after which the row's memory is free for the output; `kernels_m4_dense_direct_*` needs
-no scratch and takes about an eighth more. What they compute, and why it is exact, stands in
+no scratch and takes about an eighth more; `kernels_m4_dense_long_*` is the latter for rows whose sums need two passes.
+What they compute, and why it is exact, stands in
 firmware/lib/kernels/src/cortex_m4/dense_blocks.S.
 """
 
@@ -17,7 +18,7 @@ from convert.compiled.layer import Array, Constant, Layer, Value
 
 _CHANNELS, _INPUTS, _ROUND = 4, 8, 4  # channels a block, inputs a step, steps a round of the unrolled loop
 _UPPER_LIMIT = 1 << 23
-_WIDENED, _DIRECT = "kernels_m4_dense_", "kernels_m4_dense_direct_"
+_WIDENED, _DIRECT, _LONG = "kernels_m4_dense_", "kernels_m4_dense_direct_", "kernels_m4_dense_long_"
 _VARIANTS = ("tensor", "tensor_relu", "channel", "channel_relu")
 
 
@@ -49,6 +50,20 @@ def upper_sums_fit(stage: Mapping[str, Value], weights: Array) -> bool:
     return bool((low[1::2] >= -_UPPER_LIMIT).all() and (high[1::2] < _UPPER_LIMIT).all())
 
 
+def _second(depth: int) -> int:
+    """Inputs of the second part of a long row."""
+    return depth // (2 * _INPUTS * _ROUND) * (_INPUTS * _ROUND)
+
+
+def parts_fit(stage: Mapping[str, Value], weights: Array) -> bool:
+    """The same for the two parts of a long row, of which the first has the bias."""
+    first = weights.shape[1] - _second(weights.shape[1])
+    if first in (0, weights.shape[1]) or not upper_sums_fit(stage, weights[:, :first]):
+        return False
+    rest = np.abs(weights[1::2, first:].astype(np.int64)).sum(axis=1) * 128
+    return bool((rest < _UPPER_LIMIT).all())
+
+
 def stream(weights: Array, stage: Mapping[str, Value], per_channel: bool) -> Array:
     """The stream of dense_blocks.S: int32 (words,). `weights` is (channels, depth)."""
     padded = _padded(weights)
@@ -73,7 +88,10 @@ def stream(weights: Array, stage: Mapping[str, Value], per_channel: bool) -> Arr
 def candidates(layer: Layer) -> Sequence[Layer]:
     """A kernels_matmul_s8 layer row by row, with and without scratch."""
     weights, stage = stages.array(layer.params, "weights"), stages.nested(layer.params, "stage")
-    if not (stages.applicable(stage, weights) and pairs_fit(weights) and upper_sums_fit(stage, weights)):
+    if not (stages.applicable(stage, weights) and pairs_fit(weights)):
+        return []
+    long = not upper_sums_fit(stage, weights)
+    if long and not parts_fit(stage, weights):
         return []
     rows, (channels, depth) = stages.number(layer.params, "rows"), weights.shape
     per_channel = stages.number(stage, "channel_step") != 0
@@ -92,11 +110,12 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     }
     variant = ("channel" if per_channel else "tensor") + ("_relu" if stages.variant(stage) == "relu" else "")
     base = replace(layer, params=params, params_type="kernels_m4_dense_params", constants=(laid,), overlaps=())
-    scratch = 2 * _up(depth, _INPUTS)
-    widened = replace(base, kernel=f"{_WIDENED}{variant}_s8", scratch_bytes=scratch)
-    found = [overlap.overlapping(widened, overlap.rows(rows, depth, channels))]
+    found = []
+    if not long:
+        widened = replace(base, kernel=f"{_WIDENED}{variant}_s8", scratch_bytes=2 * _up(depth, _INPUTS))
+        found.append(overlap.overlapping(widened, overlap.rows(rows, depth, channels)))
     if depth % _INPUTS == 0:
-        direct = replace(base, kernel=f"{_DIRECT}{variant}_s8", scratch_bytes=0)
+        direct = replace(base, kernel=f"{_LONG if long else _DIRECT}{variant}_s8", scratch_bytes=0)
         found.append(overlap.overlapping(direct, overlap.rows(rows, depth, channels, store=_CHANNELS)))
     return found
 
@@ -128,4 +147,4 @@ def features(layer: Layer) -> dict[str, float]:
 
 
 CANDIDATES = {"kernels_matmul_s8": candidates}
-FEATURES = {f"{family}{variant}_s8": features for family in (_WIDENED, _DIRECT) for variant in _VARIANTS}
+FEATURES = {f"{family}{variant}_s8": features for family in (_WIDENED, _DIRECT, _LONG) for variant in _VARIANTS}

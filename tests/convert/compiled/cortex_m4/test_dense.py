@@ -125,8 +125,27 @@ def test_refuses_what_does_not_fit() -> None:
     assert dense.candidates(limits(-127, -1, 72))
     assert not dense.candidates(limits(-128, -1, 72))  # the borrow does not fit
     assert dense.candidates(limits(127, 127, 514))
-    assert not dense.candidates(limits(127, 127, 528))  # 24 bits are not enough
+    assert not dense.candidates(limits(127, 127, 529))  # 24 bits are not enough, and it is no multiple of 8
+    assert dense.candidates(limits(127, 127, 1024))
+    assert not dense.candidates(limits(127, 127, 1088))  # nor for the halves
     assert dense.candidates(limits(1, 127, 528))
+
+
+@pytest.mark.parametrize("depth", [528, 544, 552, 640, 968, 1024])
+@pytest.mark.parametrize("stage", STAGES)
+def test_sums_in_two_parts(depth: int, stage: tuple[str, int, bool]) -> None:
+    layer = portable((2, depth), 6, *stage)
+    # Large everywhere, and different in the two channels that share words.
+    weights = np.random.default_rng(depth).choice(np.array([-127, 126, 127], np.int8), (6, depth))
+    weights[0], weights[3] = 127, -127
+    laid = Constant("weights", weights, "[output channel][input]")
+    layer = replace(layer, params={**layer.params, "weights": laid})
+    (candidate,) = dense.candidates(layer)
+    assert candidate.kernel is not None
+    assert candidate.kernel.startswith("kernels_m4_dense_long_")
+    for seed in (0, 1):
+        check(layer, candidate, seed)
+    check(layer, candidate, distance=candidate.overlaps[0].distance)
 
 
 def test_features_give_the_instructions() -> None:

@@ -15,6 +15,7 @@ typedef struct {
   const void *input_end;
   int32_t entry; /* bytes of the unrolled loop that its first round leaves out */
   const int32_t *stream;
+  const void *second_end; /* "long": input_end is the end of the first part */
 } frame;
 
 typedef const int32_t *(*blocks)(const frame *);
@@ -27,6 +28,10 @@ const int32_t *kernels_m4_dense_direct_blocks_tensor(const frame *f);
 const int32_t *kernels_m4_dense_direct_blocks_tensor_relu(const frame *f);
 const int32_t *kernels_m4_dense_direct_blocks_channel(const frame *f);
 const int32_t *kernels_m4_dense_direct_blocks_channel_relu(const frame *f);
+const int32_t *kernels_m4_dense_long_blocks_tensor(const frame *f);
+const int32_t *kernels_m4_dense_long_blocks_tensor_relu(const frame *f);
+const int32_t *kernels_m4_dense_long_blocks_channel(const frame *f);
+const int32_t *kernels_m4_dense_long_blocks_channel_relu(const frame *f);
 void kernels_m4_dense_widen(const int8_t *input, int16_t *to, int32_t eights);
 
 /* Bytes of code for eight inputs, and how many of them a round has. */
@@ -91,14 +96,16 @@ static __attribute__((noinline)) void widened(const kernels_m4_dense_params *p, 
   }
 }
 
+/* `first`: inputs of the first part, or all. */
 static __attribute__((noinline)) void direct(const kernels_m4_dense_params *p, const int8_t *input, int8_t *output,
-                                             blocks run) {
+                                             blocks run, int32_t first) {
   frame f;
   start(p, &f, DIRECT_STEP);
   for (int32_t r = p->rows; r > 0; r--) {
     f.input = input;
+    f.input_end = input + first;
     input += p->depth;
-    f.input_end = input;
+    f.second_end = input;
     row(p, &f, run, output);
     output += p->channels;
   }
@@ -112,7 +119,7 @@ static __attribute__((noinline)) void direct(const kernels_m4_dense_params *p, c
 #define DIRECT(variant)                                                                                   \
   void kernels_m4_dense_direct_##variant##_s8(const kernels_m4_dense_params *params, const int8_t *input, \
                                               int8_t *output) {                                           \
-    direct(params, input, output, kernels_m4_dense_direct_blocks_##variant);                              \
+    direct(params, input, output, kernels_m4_dense_direct_blocks_##variant, params->depth);               \
   }
 
 WIDENED(tensor)
@@ -123,6 +130,18 @@ DIRECT(tensor)
 DIRECT(tensor_relu)
 DIRECT(channel)
 DIRECT(channel_relu)
+
+#define LONG(variant)                                                                                   \
+  void kernels_m4_dense_long_##variant##_s8(const kernels_m4_dense_params *params, const int8_t *input, \
+                                            int8_t *output) {                                           \
+    const int32_t second = params->depth / (16 * STEPS) * (8 * STEPS);                                  \
+    direct(params, input, output, kernels_m4_dense_long_blocks_##variant, params->depth - second);      \
+  }
+
+LONG(tensor)
+LONG(tensor_relu)
+LONG(channel)
+LONG(channel_relu)
 
 #else
 

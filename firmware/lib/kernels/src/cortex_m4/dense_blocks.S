@@ -13,9 +13,12 @@
  *
  * Why the output is exact: see requantize.inc, whose x is the doubled accumulator, and which explains linear and relu.
  *
+ * "long": the input comes in two parts, so that sums in the upper bytes fit. Between them S1 + b1 of the first is put
+ * aside and the raw sum starts anew at S0 + b0. The second part is a multiple of 32 inputs.
+ *
  * Frame, built by the caller, copied to the stack since no register is left to point to it:
  *   0 multiplier, 4 R, 8 s (read per tensor only), 12 output, 16 its end, 20 input, 24 its end, 28 where to enter the
- *   unrolled loop, 32 stream. Blocks: (end - output) / 4, at least one. Returns the stream's place behind them.
+ *   unrolled loop, 32 stream, 36 only "long": the input's end, 24 being then where its second part begins. Blocks: (end - output) / 4, at least one. Returns the stream's place behind them.
  */
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 
@@ -70,7 +73,7 @@
   strb \x, [r7], #1
 .endm
 
-.macro dense name, eight, size, channel, variant
+.macro dense name, eight, size, channel, variant, long=0
   .section .text.\name, "ax", %progbits
   .global \name
   .type \name, %function
@@ -80,7 +83,13 @@
   push {r4-r11, lr}
   ldr r12, [r0, #32]
   ldm r0, {r4-r11}
+  .if \long
+  ldr r3, [r0, #36]
+  sub sp, #20                 /* 32 the input's end, 36 its second part, 40 and 44 what is put aside */
+  strd r3, r10, [sp]
+  .else
   sub sp, #4                  /* keeps the stack aligned to 8 bytes */
+  .endif
   push {r4-r11}
   adr.w r4, 2f + 1            /* the loop's body for a part of 32 inputs is entered behind what it leaves out */
   add r4, r4, r11
@@ -103,8 +112,28 @@
   bne 2b
   sub r0, r0, r1
   sub r2, r2, r3
+  .if \long
+  ldrd r4, r5, [sp, #32]
+  cmp lr, r4
+  beq 4f
+  asr r0, r0, #8
+  asr r2, r2, #8
+  strd r0, r2, [sp, #40]
+  mov r0, r1
+  mov r2, r3
+  str r4, [sp, #24]
+  b 2b
+4:
+  str r5, [sp, #24]
+  ldrd r4, r5, [sp, #40]
   asr r0, r0, #7
   asr r2, r2, #7
+  add r0, r0, r4, lsl #1
+  add r2, r2, r5, lsl #1
+  .else
+  asr r0, r0, #7
+  asr r2, r2, #7
+  .endif
   lsl r1, r1, #1
   lsl r3, r3, #1
   .if \channel
@@ -128,7 +157,11 @@
   str r7, [sp, #12]
   cmp r7, r8
   bne 1b
+  .if \long
+  add sp, #52
+  .else
   add sp, #36
+  .endif
   mov r0, r12
   pop {r4-r11, pc}
   .size \name, . - \name
@@ -142,6 +175,10 @@
   dense kernels_m4_dense_direct_blocks_tensor_relu, direct_eight, 124, 0, relu
   dense kernels_m4_dense_direct_blocks_channel, direct_eight, 124, 1, linear
   dense kernels_m4_dense_direct_blocks_channel_relu, direct_eight, 124, 1, relu
+  dense kernels_m4_dense_long_blocks_tensor, direct_eight, 124, 0, linear, 1
+  dense kernels_m4_dense_long_blocks_tensor_relu, direct_eight, 124, 0, relu, 1
+  dense kernels_m4_dense_long_blocks_channel, direct_eight, 124, 1, linear, 1
+  dense kernels_m4_dense_long_blocks_channel_relu, direct_eight, 124, 1, relu, 1
 
 /* const int8_t *kernels_m4_dense_widen(const int8_t *input, int16_t *to, int32_t eights): 8 * eights int8 become int16,
  * four at a time in the order 0, 2, 1, 3, as SXTB16 gives them. Any alignment of the input; `to` is word-aligned. */

@@ -47,6 +47,13 @@ void kernels_m4_dense_direct_channel_s8(const kernels_m4_dense_params *params, c
 void kernels_m4_dense_direct_channel_relu_s8(const kernels_m4_dense_params *params, const int8_t *input,
                                              int8_t *output);
 
+/* The same for rows whose sums are too large for one pass: sums over the first depth - n inputs with bias and over the
+ * last n, n = depth / 64 * 32, stay within 24 bits each. depth is at least 64. */
+void kernels_m4_dense_long_tensor_s8(const kernels_m4_dense_params *params, const int8_t *input, int8_t *output);
+void kernels_m4_dense_long_tensor_relu_s8(const kernels_m4_dense_params *params, const int8_t *input, int8_t *output);
+void kernels_m4_dense_long_channel_s8(const kernels_m4_dense_params *params, const int8_t *input, int8_t *output);
+void kernels_m4_dense_long_channel_relu_s8(const kernels_m4_dense_params *params, const int8_t *input, int8_t *output);
+
 #ifdef __cplusplus
 }
 #endif
