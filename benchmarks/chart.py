@@ -53,7 +53,7 @@ def _bars(
     for row, result in enumerate(results):
         mine, other = ours(result), theirs(result)
         if mine is None or not other:
-            axis.text(0.02, row, "not measured", va="center", color="#8a867c", fontsize=9)
+            axis.text(0.02, row, "peer not measured", va="center", color="#8a867c", fontsize=9)
             continue
         label = row == 0
         share = mine / other
@@ -73,7 +73,7 @@ def _bars(
             fontweight="bold",
         )
     axis.set_title(title, loc="left", fontweight="bold")
-    longest = max((ours(r) or 0) / (theirs(r) or 1) for r in results)
+    longest = max(((ours(r) or 0) / other for r in results if (other := theirs(r))), default=1.0)
     axis.set_xlim(0, max(1.0, longest) + 0.24)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "25 %", "50 %", "75 %", "100 %"])
     axis.tick_params(length=0, colors=_INK)
