@@ -72,14 +72,41 @@ def _distance(w: Mapping[str, int], input_channels: int, output_channels: int) -
     return overlap.distance(np.minimum.reduceat(begin, edges), ends, total)
 
 
+def _row(rows: int, row: int, channels: int) -> tuple[int, int]:
+    """How a window's rows are widened: words and bytes beside them, or one more word with weights of 0.
+
+    A byte beside words takes 10 instructions a tile and its row 17 more; a block more takes 17 for every two output
+    channels.
+    """
+    words, rest = divmod(row, 4)
+    more = rows * (words + 1) - matmul.blocks_of(rows * row)
+    if rest and more * 17 * -(-channels // 2) <= rows * (17 + 10 * rest - 12):
+        return words + 1, 0
+    return words, rest
+
+
+def _whole_reads(w: Mapping[str, int], channels: int, over: int, columns: tuple[int, int], lines: int) -> int:
+    """How many of the inner columns of outputs may read `over` bytes past their windows' rows within the image."""
+    first, count = columns
+    bottom = (lines - 1) * w["stride_height"] - w["pad_top"] + (w["height"] - 1) * w["dilation_height"]
+    while lines and count:
+        right = (first + count - 1) * w["stride_width"] - w["pad_left"] + (w["width"] - 1) * w["dilation_width"] + 1
+        if (bottom * w["input_width"] + right) * channels + over <= w["input_height"] * w["input_width"] * channels:
+            break
+        count -= 1
+    return count
+
+
 Geometry: TypeAlias = dict[str, Value]
 
 
-def _direct(w: Mapping[str, int], channels: int, output_channels: int) -> tuple[Geometry, int, int]:
+def _direct(w: Mapping[str, int], channels: int, output_channels: int, stored: int) -> tuple[Geometry, int, int]:
     """Windows are read from the input, those at its border copied first: parameters, scratch bytes, distance."""
     (first_line, lines), (first_column, columns) = _regions(w)
+    over = stored - w["width"] * channels
+    columns = _whole_reads(w, channels, over, (first_column, columns), first_line + lines)
     copying = lines < w["output_height"] or columns < w["output_width"]
-    copies, scratch = _scratch(w["height"], w["width"] * channels, copying)
+    copies, scratch = _scratch(w["height"], stored, copying)
     geometry: Geometry = {
         "window": dict(w),
         "first_line": first_line,
@@ -93,7 +120,7 @@ def _direct(w: Mapping[str, int], channels: int, output_channels: int) -> tuple[
     return geometry, scratch, _distance(w, channels, output_channels)
 
 
-def _padded(w: Mapping[str, int], channels: int) -> tuple[Geometry, int, int] | None:
+def _padded(w: Mapping[str, int], channels: int, stored: int) -> tuple[Geometry, int, int] | None:
     """The image is copied into a padded one first, if that spares copies of windows: as `_direct`, or None."""
     (_, lines), (_, columns) = _regions(w)
     inner = lines == w["output_height"] and columns == w["output_width"]
@@ -104,7 +131,7 @@ def _padded(w: Mapping[str, int], channels: int) -> tuple[Geometry, int, int] | 
         extent = (w[one] - 1) * w[f"dilation_{one}"] + 1
         size[one] = (w[f"output_{one}"] - 1) * w[f"stride_{one}"] + extent
         shown[one] = min(w[f"input_{one}"], size[one] - w[pad])
-    tile = 8 * matmul.PIXELS * matmul.blocks_of(w["height"] * w["width"] * channels)
+    tile = 8 * matmul.PIXELS * matmul.blocks_of(w["height"] * stored)
     window = {**w, "input_height": size["height"], "input_width": size["width"], "pad_top": 0, "pad_left": 0}
     geometry: Geometry = {
         "window": window,
@@ -121,7 +148,8 @@ def _padded(w: Mapping[str, int], channels: int) -> tuple[Geometry, int, int] | 
             "pitch": w["input_width"] * channels,
         },
     }
-    scratch = tile + -(-size["height"] * size["width"] * channels // 4) * 4
+    over = stored - w["width"] * channels
+    scratch = tile + -(-(size["height"] * size["width"] * channels + over) // 4) * 4
     return geometry, scratch, -w["input_height"] * w["input_width"] * channels
 
 
@@ -134,11 +162,15 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     weights = kernel.reshape(len(kernel), -1)
     window, channels = merged(stages.nested(p, "window"), stages.number(p, "input_channels"))
     w = {name: stages.number(window, name) for name in window}
-    order = matmul.tile_order(w["height"], w["width"] * channels)
+    rows, row = w["height"], w["width"] * channels
+    words, rest = _row(rows, row, len(weights))
+    stored = 4 * words + rest
+    filled = np.pad(weights.reshape(-1, rows, row), ((0, 0), (0, 0), (0, stored - row))).reshape(len(weights), -1)
+    order = matmul.tile_order(rows, stored)
     pixels = w["batches"] * w["output_height"] * w["output_width"]
     found = []
-    for way in (_direct(w, channels, len(weights)), _padded(w, channels)):
-        for kind, laid in matmul.streams(weights[:, order], stage, pixels) if way else []:
+    for way in (_direct(w, channels, len(weights), stored), _padded(w, channels, stored)):
+        for kind, laid in matmul.streams(filled[:, order], stage, pixels) if way else []:
             assert way is not None
             geometry, scratch, distance = way
             params: dict[str, Value] = {
@@ -148,6 +180,8 @@ def candidates(layer: Layer) -> Sequence[Layer]:
                 "input_zero_point": stages.number(p, "input_zero_point"),
                 "minimum": stages.number(stage, "minimum"),
                 "maximum": stages.number(stage, "maximum"),
+                "words": words,
+                "rest": rest,
                 **{name: value for name, value in geometry.items() if name != "window"},
                 "weights": laid,
             }
@@ -188,7 +222,8 @@ def features(layer: Layer) -> dict[str, float]:
     p = layer.params
     window, channels = stages.nested(p, "window"), stages.number(p, "output_channels")
     w = {name: stages.number(window, name) for name in window}
-    rows, row = w["height"], w["width"] * stages.number(p, "input_channels")
+    rows, words, rest = w["height"], stages.number(p, "words"), stages.number(p, "rest")
+    row = w["width"] * stages.number(p, "input_channels")
     pixels = w["batches"] * w["output_height"] * w["output_width"]
     image, padded = stages.nested(p, "image"), stages.number(p, "padded") > 0
     copied = pixels - w["batches"] * stages.number(p, "lines") * stages.number(p, "columns")
@@ -196,12 +231,12 @@ def features(layer: Layer) -> dict[str, float]:
     tiles = -(-pixels // matmul.PIXELS)
     return {
         "calls": 1,
-        **matmul.tile_features(layer.kernel, tiles, matmul.blocks_of(rows * row), channels),
+        **matmul.tile_features(layer.kernel, tiles, matmul.blocks_of(rows * (4 * words + rest)), channels),
         "rows": tiles * rows,
-        "words": tiles * rows * (row // 4),
-        "rest_tiles": tiles * (row % 4 > 0),
-        "rest_rows": tiles * rows * (row % 4 > 0),
-        "rest_bytes": tiles * rows * (row % 4),
+        "words": tiles * rows * words,
+        "rest_tiles": tiles * (rest > 0),
+        "rest_rows": tiles * rows * (rest > 0),
+        "rest_bytes": tiles * rows * rest,
         "lines": w["batches"] * w["output_height"],
         "pixels": pixels,
         "quick_tiles": _quick_tiles(w, p),
@@ -211,6 +246,7 @@ def features(layer: Layer) -> dict[str, float]:
         "copied": copied,
         "copied_runs": copied * rows * runs,
         "copied_words": copied * rows * (row / 4),
+        "copied_rests": copied * rows * runs * (row % 4 > 0),
         "clamped": pixels * channels * stages.narrow(p),
     }
 

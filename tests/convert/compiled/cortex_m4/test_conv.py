@@ -60,6 +60,13 @@ CASES = [
     Case((1, 2, 2, 6), 2, (5, 5)),
     Case((1, 7, 7, 16), 6, (1, 1), (2, 2)),
     Case((3, 2, 2, 4), 4, (2, 2)),
+    # Rows of 3 and 7 bytes are read as words, which may not leave the image.
+    Case((1, 6, 6, 1), 4, padding=VALID),
+    Case((2, 6, 6, 1), 4, padding=VALID),
+    Case((1, 9, 9, 1), 2, (7, 7), (2, 2), padding=VALID),
+    Case((1, 5, 5, 1), 12, (2, 1), padding=VALID),
+    Case((1, 7, 5, 1), 2, (2, 2), padding=VALID),
+    Case((1, 3, 4, 1), 4, padding=VALID),
 ]
 
 
@@ -122,6 +129,17 @@ def test_overlap_is_exact_and_tight() -> None:
     assert broken == len(cases), "distances could be smaller"
 
 
+def test_rows_are_read_as_words_where_that_spares_bytes() -> None:
+    layouts = {}
+    for size, channels in [((3, 3), 1), ((7, 7), 1), ((3, 3), 3), ((3, 3), 4), ((2, 2), 1)]:
+        params = made(Case((1, 12, 12, channels), 4, size).layer()).params
+        layouts[size, channels] = params["words"], params["rest"]
+    assert layouts[(3, 3), 1] == (1, 0)
+    assert layouts[(7, 7), 1] == (2, 0)
+    assert layouts[(3, 3), 4] == (3, 0)
+    assert layouts[(3, 3), 3] == (2, 1), "three bytes more would be two blocks more"
+
+
 @needs_arm
 def test_padded_image_leaves_the_input_free() -> None:
     for case in CASES:
@@ -146,6 +164,7 @@ def test_instructions_are_linear_in_the_features(kind: int) -> None:
             *(Case((1, 12, 12, c), 8, stride=(2, 2), padding=p) for c in (1, 3, 8) for p in (SAME, VALID)),
             *(Case((1, 20, 10, c), 16, (10, 4), (2, 2)) for c in (1, 2)),
             *(Case((1, 30, 1, c), 8, (5, 1)) for c in (3, 8, 16)),
+            *(Case((1, 12, 12, 1), 8, (3, 3), padding=p) for p in (SAME, VALID)),
         ]:
             for layer in conv.candidates(case.layer(activation=activation, zero_point=zero_point))[kind::2]:
                 assert layer.kernel is not None

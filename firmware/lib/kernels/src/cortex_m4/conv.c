@@ -102,11 +102,11 @@ static __attribute__((noinline)) void run_tile(state *s) {
 static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, const int8_t *input, int8_t *scratch,
                                                int8_t *output, tile_kernel *kernel, int wide) {
   const kernels_window *w = &p->window;
-  const int32_t row = w->width * p->input_channels, blocks = (w->height * row + 3) / 4;
+  const int32_t words = 4 * p->words, row = words + p->rest, blocks = (w->height * row + 3) / 4;
   const int32_t step = w->stride_width * p->input_channels;
   const int32_t pitch = w->dilation_height * w->input_width * p->input_channels;
   state s = {
-      {{0, 0, 0}, {0, 0, 0}, w->height, row / 4, row % 4},
+      {{0, 0, 0}, {0, 0, 0}, w->height, p->words, p->rest},
       {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
       p,
       kernel,
@@ -129,7 +129,7 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
           s.windows.row[0] = input + offset;
           s.windows.row[1] = input + offset + step;
           s.windows.row[2] = input + offset + 2 * step;
-          s.windows.skip[0] = s.windows.skip[1] = s.windows.skip[2] = pitch - (row & ~3);
+          s.windows.skip[0] = s.windows.skip[1] = s.windows.skip[2] = pitch - words;
           do {
             run_tile(&s);
             for (int i = 0; i < 3; i++) s.windows.row[i] += 3 * step;
@@ -142,13 +142,13 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
         }
         if (inside < columns) {
           s.windows.row[pixel] = input + offset;
-          s.windows.skip[pixel] = pitch - (row & ~3);
+          s.windows.skip[pixel] = pitch - words;
         } else {
           /* Rows of the three copies alternate, which lets the tile grow over what was read. */
           int8_t *to = scratch + p->copies + pixel * row;
           copy_window(p, input, y, column * w->stride_width - w->pad_left, to, 3 * row);
           s.windows.row[pixel] = to;
-          s.windows.skip[pixel] = 3 * row - (row & ~3);
+          s.windows.skip[pixel] = 3 * row - words;
         }
         offset += step;
         if (++pixel == 3) {

@@ -18,6 +18,11 @@ typedef struct {
   int32_t input_zero_point; /* what padding reads */
   int32_t minimum;          /* of the fused activation, within -128..127 */
   int32_t maximum;
+  /* How a window's row is widened: words and, 0 to 3, bytes after them; together the row's bytes or, without such
+   * bytes, up to three more, whose weights are 0. Only windows that are followed by as many bytes of the image are read
+   * from it. */
+  int32_t words;
+  int32_t rest;
   /* Output lines and columns, from the first on and how many, whose windows lie inside of the image in that direction;
    * no columns where windows are dilated horizontally. All other windows are copied before they are widened. */
   int32_t first_line;
@@ -35,7 +40,7 @@ typedef struct {
     int32_t pitch; /* bytes from one to the next */
   } image;
   /* The stream of kernels/cortex_m4/matmul.h. The tile's order is that of kernels_m4_widen_s8 for a window of
-   * `window.height` rows of window.width * input_channels bytes; blocks = (height * width * input_channels + 3) / 4. */
+   * `window.height` rows of 4 * words + rest bytes; blocks = (height * (4 * words + rest) + 3) / 4. */
   const int32_t *weights;
 } kernels_m4_conv_params;
 
