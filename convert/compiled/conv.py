@@ -22,7 +22,7 @@ from convert.compiled.layer import (
     tensor,
 )
 from convert.compiled.stage import output_stage
-from convert.compiled.window import Window, window
+from convert.compiled.window import Window, require_multiplier, window
 from convert.graph import Graph, Operator, Tensor
 
 
@@ -123,11 +123,7 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
         raise refuse(
             op, f"weights {describe(w)} do not suit {describe(x)} and {describe(out)}", "convert the model again"
         )
-    # TFLite Micro computes with the option.
-    if int(op.options["depthMultiplier"]) * channels != w.shape[3]:
-        raise refuse(
-            op, f"depth multiplier {op.options['depthMultiplier']} is not that of {describe(w)}", "convert it again"
-        )
+    require_multiplier(op, x, w)
     if channels == 1:
         return _conv(graph, op, weights.transpose(3, 1, 2, 0), win, channels, axis=3)
     flat = weights.reshape(-1, w.shape[3]).T

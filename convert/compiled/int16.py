@@ -26,7 +26,7 @@ from convert.compiled.layer import (
     tensor,
 )
 from convert.compiled.stage import activation_range, multipliers, weight_scales
-from convert.compiled.window import Window, transposed_window, window
+from convert.compiled.window import Window, require_multiplier, transposed_window, window
 from convert.graph import Graph, Operator, Tensor
 
 # TFLite Micro's own bound for the sums that it rescales.
@@ -137,6 +137,7 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
     win = window(op, x, out, (w.shape[1], w.shape[2]))
     if w.shape[0] != 1 or w.shape[3] != out.shape[3] or w.shape[3] % x.shape[3]:
         raise _unsuited(op, x, w, out)
+    require_multiplier(op, x, w)
     laid = weights.transpose(3, 1, 2, 0)
     stage = _stage(graph, op, laid.reshape(len(laid), -1), 3, always_wide=True)
     return _conv(graph, op, laid, win, x.shape[3], stage)

@@ -108,6 +108,13 @@ def transposed_window(op: Operator, x: Tensor, out: Tensor, size: tuple[int, int
     )
 
 
+def require_multiplier(op: Operator, x: Tensor, w: Tensor) -> None:
+    """Raise UsageError unless a depthwise convolution's option, which TFLite Micro computes with, suits its weights."""
+    given = int(op.options["depthMultiplier"])
+    if given * x.shape[3] != w.shape[3]:
+        raise refuse(op, f"depth multiplier {given} is not that of {describe(w)}", "convert the model again")
+
+
 def _place(padding: int, length: int, size: int, stride: int, dilation: int) -> tuple[int, int]:
     """Output length and padding before the input, in one direction."""
     extent = (size - 1) * dilation + 1
