@@ -21,6 +21,7 @@ NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
 NARROW_ROWS, NARROW_TURN = 32, 4  # a tile of matmul_narrow.S, and rows in a turn of its loop
 WIDE_LAYOUT = "wide stream: for two output channels biases, doubled weights of every two inputs, stages"
 KINDS = ("_relu", "_linear", "_wide_relu", "_wide_linear")  # ends of the kernels' names
+_LAST = 1 << 31  # set in the shift of the last pair of channels
 _UPPER_LIMIT = 1 << 23
 # Where fewer pixels share a weight, or weights are more, twice the memory is a high price for an eighth of the time.
 _WIDE_PIXELS, _WIDE_WEIGHTS = 256, 4096
@@ -69,6 +70,11 @@ def tile_order(rows: int, row: int) -> Array:
     return np.concatenate([words.reshape(-1), index[:, whole:].reshape(-1)])
 
 
+def _last_pairs(channels: int) -> list[int]:
+    """Pairs after which a call of a tile kernel ends: the last whole one, and the one for an odd channel."""
+    return [channels // 2 - 1, channels // 2] if channels % 2 else [channels // 2 - 1]
+
+
 def stream(weights: Array, stage: stages.Stage) -> Array:
     """The tile kernels' stream: int32 (words,).
 
@@ -82,6 +88,7 @@ def stream(weights: Array, stage: stages.Stage) -> Array:
     words = (half[:, 0::2] & 0xFFFF) | half[:, 1::2] << 16
     channel = stages.words(stage).astype(np.int64)
     whole = np.concatenate([words, channel[first], channel[first + 1]], axis=1)
+    whole[_last_pairs(channels), -1] |= _LAST
     return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
 
 
@@ -95,6 +102,7 @@ def wide_stream(weights: Array, stage: stages.Stage) -> Array:
     channel = stages.words(stage).astype(np.int64)
     bias, rest = np.repeat(channel[:, :1], PIXELS, axis=1), channel[:, 1:]
     whole = np.concatenate([bias[first], bias[first + 1], both, rest[first], rest[first + 1]], axis=1)
+    whole[_last_pairs(channels), -1] |= _LAST
     return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
 
 
@@ -159,13 +167,14 @@ def candidates(layer: Layer) -> Sequence[Layer]:
 
 def tile_features(kernel: str | None, tiles: int, blocks: int, channels: int) -> dict[str, float]:
     """How often the loops of the tile kernel that `kernel` calls run, for `tiles` tiles."""
-    turn = WIDE_TURN if "_wide_" in (kernel or "") else TURN
+    # The tile kernel has its first block before the loop.
+    turns = -(-blocks // WIDE_TURN) if "_wide_" in (kernel or "") else -(-(blocks - 1) // TURN)
     pairs = -(-channels // 2)
     return {
         "tiles": tiles,
         "odd_tiles": tiles * (channels % 2),
         "pairs": tiles * pairs,
-        "turns": tiles * pairs * -(-blocks // turn),
+        "turns": tiles * pairs * turns,
         "blocks": tiles * pairs * blocks,
     }
 

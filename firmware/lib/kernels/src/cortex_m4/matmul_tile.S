@@ -15,38 +15,45 @@
 @ At the end raw - S0 = 256*S1 exactly, modulo 2^32; with |S1| < 2^23 it is the int32 itself, and 2*S1 is ASR #7 of it.
 @ Intermediate wrap-around does not matter (SMLAD wraps; the Q flag is nobody's).
 @
-@ Four input channels: 17 instructions for 24 products.
-@   r0-r2 S0 of pixels 0-2; r3-r5 raw of pixels 0-2; r12 tile; lr stream; r6-r10 clobbered.
+@ Two input channels: 7 instructions for 12 products, after the word of weights is loaded.
+@   r0-r2 S0 of pixels 0-2; r3-r5 raw of pixels 0-2; r12 tile; w word of weights, clobbered; r8-r10 clobbered.
+.macro TWO_CHANNELS w
+        ldm     r12!, {r8-r10}
+        smlad   r3, \w, r8, r3
+        smlad   r4, \w, r9, r4
+        smlad   r5, \w, r10, r5
+        sxtb16  \w, \w
+        smlad   r0, \w, r8, r0
+        smlad   r1, \w, r9, r1
+        smlad   r2, \w, r10, r2
+.endm
+
+@ The first two of a pair of output channels: nothing to add to, so that no accumulator has to be cleared.
+.macro FIRST_CHANNELS w
+        ldm     r12!, {r8-r10}
+        smuad   r3, \w, r8
+        smuad   r4, \w, r9
+        smuad   r5, \w, r10
+        sxtb16  \w, \w
+        smuad   r0, \w, r8
+        smuad   r1, \w, r9
+        smuad   r2, \w, r10
+.endm
+
+@ Four input channels: 17 instructions for 24 products. lr stream.
 .macro FOUR_CHANNELS
         ldrd    r6, r7, [lr], #8
-        ldm     r12!, {r8-r10}
-        smlad   r3, r6, r8, r3
-        smlad   r4, r6, r9, r4
-        smlad   r5, r6, r10, r5
-        sxtb16  r6, r6
-        smlad   r0, r6, r8, r0
-        smlad   r1, r6, r9, r1
-        smlad   r2, r6, r10, r2
-        ldm     r12!, {r8-r10}
-        smlad   r3, r7, r8, r3
-        smlad   r4, r7, r9, r4
-        smlad   r5, r7, r10, r5
-        sxtb16  r7, r7
-        smlad   r0, r7, r8, r0
-        smlad   r1, r7, r9, r1
-        smlad   r2, r7, r10, r2
+        TWO_CHANNELS r6
+        TWO_CHANNELS r7
 .endm
 .equ    BLOCK_BYTES, 68         @ FOUR_CHANNELS: all encodings are wide
 
-@ The frame, built once a call. The first nine words are what a pair of channels starts from, so that one LDM clears the
-@ accumulators, rewinds the tile and jumps into the unrolled loop, past the blocks that its first turn leaves out.
-.equ    TURNS, 24               @ after six zeros: turns of the loop
-.equ    TILE, 28
-.equ    ENTRY, 32
-.equ    OUTPUT, 36              @ of the next pair, pixel 0
-.equ    OFFSETS, 40             @ two words
-.equ    END, 48                 @ OUTPUT after the last pair
-.equ    FRAME, 52               @ with 9 saved registers a multiple of 8
+@ The frame, built once a call, in the order of use: what the end of a pair needs, then its start, then the jump into the
+@ unrolled loop, past the blocks that its first turn leaves out.
+.equ    OUTPUT, 0               @ of the next pair, pixel 0; then the offsets of pixels 1 and 2
+.equ    TURNS, 12               @ of the loop; then the tile
+.equ    ENTRY, 20
+.equ    FRAME, 28               @ with 9 saved registers a multiple of 8
 
 .macro TILE_KERNEL variant
         .section .text.kernels_m4_tile_\variant\()_s8, "ax", %progbits
@@ -58,28 +65,26 @@ kernels_m4_tile_\variant\()_s8:
         push    {r4-r11, lr}
         sub     sp, sp, #FRAME
         mov     lr, r1
-        mov     r12, r0
-        ldm     r3, {r4-r7}             @ offsets of pixels 1 and 2, blocks of four input channels, pairs
-        add     r8, r2, r7, lsl #1
-        add     r9, sp, #OUTPUT
-        stm     r9, {r2, r4, r5, r8}
+        ldm     r3, {r4-r6}             @ offsets of pixels 1 and 2, blocks of four input channels
+        sub     r6, r6, #1              @ the first one is before the loop
         add     r11, r6, #7             @ turns = (blocks + 7) / 8; the first leaves out (-blocks) % 8
         lsr     r11, r11, #3
-        rsb     r6, r6, #0
-        and     r6, r6, #7
-        movs    r7, #BLOCK_BYTES
-        adr     r8, 2f
-        mla     r10, r6, r7, r8
-        orr     r10, r10, #1            @ Thumb
-        add     r9, sp, #TURNS
-        stm     r9, {r11, r12}
+        rsb     r7, r6, #0
+        and     r7, r7, #7
+        movs    r8, #BLOCK_BYTES
+        adr     r9, 2f
+        mla     r10, r7, r8, r9
+        cbnz    r6, 5f
+        adr     r10, 4f                 @ no turn at all
+5:      orr     r10, r10, #1            @ Thumb
+        stm     sp, {r2, r4, r5}
+        strd    r11, r0, [sp, #TURNS]
         str     r10, [sp, #ENTRY]
-        movs    r0, #0
-        movs    r1, #0
-        strd    r0, r1, [sp, #0]
-        strd    r0, r1, [sp, #8]
-        strd    r0, r1, [sp, #16]
-1:      ldm     sp, {r0-r5, r11, r12, pc}
+1:      ldrd    r11, r12, [sp, #TURNS]
+        ldrd    r6, r7, [lr], #8
+        FIRST_CHANNELS r6
+        TWO_CHANNELS r7
+        ldr     pc, [sp, #ENTRY]
         .balign 4
 2:      FOUR_CHANNELS
 3:      .rept   7
@@ -90,11 +95,11 @@ kernels_m4_tile_\variant\()_s8:
         .endif
         subs    r11, r11, #1
         bne     2b
-        sub     r3, r3, r0
+        .balign 4
+4:      sub     r3, r3, r0
         sub     r4, r4, r1
         sub     r5, r5, r2
-        ldr     r10, [sp, #OUTPUT]
-        ldrd    r11, r12, [sp, #OFFSETS]
+        ldm     sp, {r10-r12}
         ldm     lr!, {r6-r9}
         add     r0, r6, r0, lsl #1
         add     r1, r6, r1, lsl #1
@@ -105,10 +110,9 @@ kernels_m4_tile_\variant\()_s8:
         add     r4, r6, r4, asr #7
         add     r5, r6, r5, asr #7
         STORE_CHANNEL \variant, r3, r4, r5
-        ldr     r7, [sp, #END]
         str     r10, [sp, #OUTPUT]
-        cmp     r10, r7
-        bne     1b
+        cmp     r9, #0                  @ the last pair's shift has its top bit set; ASR takes the low byte alone
+        bge     1b
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
         .size   kernels_m4_tile_\variant\()_s8, . - kernels_m4_tile_\variant\()_s8

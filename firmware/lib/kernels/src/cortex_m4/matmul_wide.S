@@ -29,12 +29,10 @@
 .equ    BLOCK_BYTES, 64         @ FOUR_INPUTS: all encodings are wide
 
 @ The frame, built once a call: what a pair of channels starts from, then what it leaves.
-.equ    TURNS, 0                @ turns of the loop
-.equ    TILE, 4
+.equ    TURNS, 0                @ of the loop; then the tile
 .equ    ENTRY, 8                @ into the unrolled loop, past the blocks that the first turn leaves out
 .equ    OUTPUT, 12              @ of the next pair, pixel 0
 .equ    OFFSETS, 16             @ two words
-.equ    END, 24                 @ OUTPUT after the last pair
 .equ    FRAME, 28               @ with 9 saved registers a multiple of 8
 
 .macro WIDE_KERNEL variant
@@ -48,10 +46,9 @@ kernels_m4_wide_\variant\()_s8:
         sub     sp, sp, #FRAME
         mov     lr, r1
         mov     r12, r0
-        ldm     r3, {r4-r7}             @ offsets of pixels 1 and 2, blocks of four inputs, pairs
-        add     r8, r2, r7, lsl #1
+        ldm     r3, {r4-r6}             @ offsets of pixels 1 and 2, blocks of four inputs
         add     r9, sp, #OUTPUT
-        stm     r9, {r2, r4, r5, r8}
+        stm     r9, {r2, r4, r5}
         add     r11, r6, #3             @ turns = (blocks + 3) / 4; the first leaves out (-blocks) % 4
         lsr     r11, r11, #2
         rsb     r6, r6, #0
@@ -79,10 +76,9 @@ kernels_m4_wide_\variant\()_s8:
         STORE_CHANNEL \variant, r0, r1, r2
         ldm     lr!, {r7-r9}
         STORE_CHANNEL \variant, r3, r4, r5
-        ldr     r7, [sp, #END]
         str     r10, [sp, #OUTPUT]
-        cmp     r10, r7
-        bne     1b
+        cmp     r9, #0                  @ the last pair's shift has its top bit set; ASR takes the low byte alone
+        bge     1b
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
         .size   kernels_m4_wide_\variant\()_s8, . - kernels_m4_wide_\variant\()_s8
