@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from itertools import product
 from pathlib import Path
 
 import click
@@ -105,6 +106,10 @@ def shapes(rng: np.random.Generator) -> list[Build]:
         for _ in range(8):
             shape, channels = (between(1, 3), 8 * between(2, 80)), between(4, 200)
             made.append(lambda s, n=shape, c=channels, o=style: s.dense(s.input(n), c, per_channel=False, **o))
+    for style, per_channel in product((_relu(-128), {}), (True, False)):
+        for _ in range(6):  # sums of rows that take two passes
+            shape, channels, more = (1, 8 * between(160, 230)), between(4, 60), {**style, "per_channel": per_channel}
+            made.append(lambda s, n=shape, c=channels, o=more: s.dense(s.input(n), c, **o))
     for kind in ("AVERAGE", "MAX"):
         for size in ((2, 2), (3, 3), (5, 5)):
             for channels in (4 * between(1, 16), between(3, 40)):
