@@ -88,7 +88,7 @@ def shapes(rng: np.random.Generator) -> list[Build]:
     for stride in ((1, 1), (2, 2)):
         for widths in ((2, 12), (16, 29), (31, 61), (63, 90)):  # the planes' pitches are powers of two
             for style in (_relu(-128), {}):
-                for _ in range(3):
+                for _ in range(10):
                     place = 1, between(2, 24), between(*widths), between(3, 64 if widths[1] < 60 else 12)
                     made.append(_depthwise(place, (3, 3), stride, style))
     for size in ((5, 5), (1, 5), (3, 1)):

@@ -158,3 +158,10 @@ def test_uploading_to_an_emulator_is_refused(built: Built) -> None:
     )
     assert result.returncode != 0
     assert "qemu_m4 is an emulator" in result.stderr
+
+
+def test_no_two_kernel_sources_share_an_object() -> None:
+    """PlatformIO names an object after its source, without the suffix."""
+    sources = [p for p in (FIRMWARE / "lib" / "kernels" / "src").rglob("*.[cS]")]
+    objects = [p.with_suffix("") for p in sources]
+    assert len(set(objects)) == len(objects)

@@ -1,6 +1,6 @@
 """Depthwise convolutions on the Cortex-M4: a channel at a time, copied into a plane of int16 with a border.
 
-What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3.S and, for
+What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3_planes.S and, for
 windows that are not 3x3, depthwise_line.S.
 """
 

@@ -18,7 +18,7 @@ LAYOUT = (
     "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, then their stages"
 )
 NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
-NARROW_ROWS, NARROW_TURN = 32, 4  # a tile of matmul_narrow.S, and rows in a turn of its loop
+NARROW_ROWS, NARROW_TURN = 32, 4  # a tile of matmul_narrow_rows.S, and rows in a turn of its loop
 WIDE_LAYOUT = "wide stream: for two output channels biases, doubled weights of every two inputs, stages"
 KINDS = ("_relu", "_linear", "_wide_relu", "_wide_linear")  # ends of the kernels' names
 _LAST = 1 << 31  # set in the shift of the last pair of channels
@@ -117,7 +117,7 @@ def streams(weights: Array, stage: stages.Stage, pixels: int) -> list[tuple[str,
 
 
 def narrow_stream(weights: Array, stage: stages.Stage) -> Array:
-    """The stream of matmul_narrow.S: int32 (words,). `weights` is (channels, 8)."""
+    """The stream of matmul_narrow_rows.S: int32 (words,). `weights` is (channels, 8)."""
     half = 2 * weights.astype(np.int64)[:, [0, 1, 4, 5]] & 0xFFFF
     words = half | (2 * weights.astype(np.int64)[:, [2, 3, 6, 7]]) << 16
     whole = np.concatenate([words, stages.words(stage).astype(np.int64)], axis=1)
@@ -195,7 +195,7 @@ def features(layer: Layer) -> dict[str, float]:
 
 
 def narrow_features(layer: Layer) -> dict[str, float]:
-    """Calls, tiles, channels' and rows' passes of matmul_narrow.S."""
+    """Calls, tiles, channels' and rows' passes of matmul_narrow_rows.S."""
     p = layer.params
     rows, channels = stages.number(p, "rows"), stages.number(p, "channels")
     whole, rest = divmod(rows, NARROW_ROWS)
