@@ -110,14 +110,14 @@ def shapes(rng: np.random.Generator) -> list[Build]:
         for _ in range(6):  # sums of rows that take two passes
             shape, channels, more = (1, 8 * between(160, 230)), between(4, 60), {**style, "per_channel": per_channel}
             made.append(lambda s, n=shape, c=channels, o=more: s.dense(s.input(n), c, **o))
-    for kind in ("AVERAGE", "MAX"):
-        for size in ((2, 2), (3, 3), (5, 5)):
-            for channels in (4 * between(1, 16), between(3, 40)):
-                where = (1, between(6, 20), between(6, 20), channels)
-                made.append(lambda s, w=where, k=kind, n=size: s.pool(s.input(w), k, n, n))
-    for channels in (4, 6, 16, 31, 64):
-        where = image(12, channels)
-        made.append(lambda s, w=where: s.mean(s.input(w), (1, 2), False))
+    for kind, size, stride in product(("AVERAGE", "MAX"), ((2, 2), (3, 3), (5, 5)), ((1, 1), (2, 2))):
+        for channels in (4 * between(1, 16), 4 * between(1, 16), between(3, 40), between(3, 40)):
+            where = (1, between(6, 20), between(6, 20), channels)
+            made.append(lambda s, w=where, k=kind, n=size, t=stride: s.pool(s.input(w), k, n, t))
+    for channels in (3, 4, 6, 8, 16, 25, 31, 48, 64):
+        for side in (6, 12, 25):
+            where = image(side, channels)
+            made.append(lambda s, w=where: s.mean(s.input(w), (1, 2), False))
     for channels in range(2, 20, 3):
         for style in (_relu(-128), {}):
             where = image(20, 8)

@@ -30,8 +30,8 @@ def smallest(
     """For every layer the option that leaves the least flash, constants and code together; then the fewest cycles.
 
     `code` gives the sizes of the functions that an option needs, by name: what two layers share counts once. Layers
-    are decided one after the other, given the others, until nothing changes; from the fastest options on and from the
-    leanest, and the better end is taken. The arena is limited as in `fastest`.
+    are decided one after the other, given the others, until nothing changes; once from the first options on and once
+    from each kernel wherever it is one, and the best end is taken. The arena is limited as in `fastest`.
     """
     needs = _needs(graph, options)
     limit = (1 + ARENA_SLACK) * max(min(need) for need in needs)
@@ -56,8 +56,11 @@ def smallest(
                 chosen[k] = min(allowed[k], key=lambda layer: flash([*chosen[:k], layer, *chosen[k + 1 :]]))
         return chosen
 
-    starts = [[min(given, key=cycles) if len(given) > 1 else given[0] for given in allowed]]
-    starts.append([given[0] for given in allowed])
+    names = {layer.kernel: None for k in free for layer in allowed[k]}
+    starts = [
+        [next((layer for layer in given if layer.kernel == name), given[0]) for given in allowed]
+        for name in (None, *names)
+    ]
     ends = [improved(start) for start in starts]
     return tuple(min(ends, key=lambda end: flash(end)))
 

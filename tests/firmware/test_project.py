@@ -14,7 +14,7 @@ from fake import generate, need
 
 from convert import toolchain
 from convert.errors import DoesNotFitError, ToolError
-from convert.paths import BOARDS, ROOT
+from convert.paths import BOARDS, FIRMWARE, ROOT
 
 
 def pio(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -162,6 +162,6 @@ def test_uploading_to_an_emulator_is_refused(built: Built) -> None:
 
 def test_no_two_kernel_sources_share_an_object() -> None:
     """PlatformIO names an object after its source, without the suffix."""
-    sources = [p for p in (FIRMWARE / "lib" / "kernels" / "src").rglob("*.[cS]")]
+    sources = list((FIRMWARE / "lib" / "kernels" / "src").rglob("*.[cS]"))
     objects = [p.with_suffix("") for p in sources]
     assert len(set(objects)) == len(objects)
