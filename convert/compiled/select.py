@@ -8,6 +8,8 @@ from convert.graph import Graph
 
 # What speed may cost: the arena may become this much larger than with the leanest kernels.
 ARENA_SLACK = 0.2
+# What size may cost: a kernel that saves this many cycles in one inference may take a byte of flash more.
+CYCLES_A_BYTE = 500
 
 
 def fastest(graph: Graph, options: Sequence[Sequence[Layer]], cycles: Callable[[Layer], float]) -> tuple[Layer, ...]:
@@ -27,8 +29,9 @@ def smallest(
     code: Callable[[Layer], Mapping[str, float]],
     cycles: Callable[[Layer], float],
 ) -> tuple[Layer, ...]:
-    """For every layer the option that leaves the least flash, constants and code together; then the fewest cycles.
+    """For every layer the option that leaves the least flash, constants and code together.
 
+    Time has a price, too, or nobody would want the result: CYCLES_A_BYTE saved in one inference outweigh a byte.
     `code` gives the sizes of the functions that an option needs, by name: what two layers share counts once. Layers
     are decided one after the other, given the others, until nothing changes; once from the first options on and once
     from each kernel wherever it is one, and the best end is taken. The arena is limited as in `fastest`.
@@ -41,19 +44,19 @@ def smallest(
     ]
     free = [k for k, given in enumerate(allowed) if len(given) > 1]
 
-    def flash(chosen: Sequence[Layer]) -> tuple[float, float]:
+    def price(chosen: Sequence[Layer]) -> float:
         functions: dict[str, float] = {}
         for k in free:
             functions.update(code(chosen[k]))
         constants = sum(chosen[k].weight_bytes for k in free)
-        return sum(functions.values()) + constants, sum(cycles(chosen[k]) for k in free)
+        return sum(functions.values()) + constants + sum(cycles(chosen[k]) for k in free) / CYCLES_A_BYTE
 
     def improved(chosen: list[Layer]) -> list[Layer]:
         before = None
         while before != chosen:
             before = list(chosen)
             for k in free:
-                chosen[k] = min(allowed[k], key=lambda layer: flash([*chosen[:k], layer, *chosen[k + 1 :]]))
+                chosen[k] = min(allowed[k], key=lambda layer: price([*chosen[:k], layer, *chosen[k + 1 :]]))
         return chosen
 
     names = {layer.kernel: None for k in free for layer in allowed[k]}
@@ -62,7 +65,7 @@ def smallest(
         for name in (None, *names)
     ]
     ends = [improved(start) for start in starts]
-    return tuple(min(ends, key=lambda end: flash(end)))
+    return tuple(min(ends, key=price))
 
 
 def _best(given: Sequence[Layer], need: Sequence[int], limit: float, cycles: Callable[[Layer], float]) -> Layer:

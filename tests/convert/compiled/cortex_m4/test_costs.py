@@ -98,9 +98,17 @@ def test_size_counts_shared_code_once_and_constants() -> None:
             for layer in layers
         ]
 
+    def still(_: Layer) -> float:
+        return 0.0
+
+    def big_saves(layer: Layer) -> float:
+        return 0.0 if layer.kernel == "big" else 20.0 * select.CYCLES_A_BYTE
+
     # 300 + 2 * constants against 400: what is left decides, and the second layer's code comes free.
-    assert {layer.kernel for layer in select.smallest(g, choices(40), code, lambda _: 1.0)} == {"small"}
-    assert {layer.kernel for layer in select.smallest(g, choices(60), code, lambda _: 1.0)} == {"big"}
+    assert {layer.kernel for layer in select.smallest(g, choices(40), code, still)} == {"small"}
+    assert {layer.kernel for layer in select.smallest(g, choices(60), code, still)} == {"big"}
+    # Two layers that each save the price of 20 bytes.
+    assert {layer.kernel for layer in select.smallest(g, choices(40), code, big_saves)} == {"big"}
 
 
 @needs_device
