@@ -6,20 +6,26 @@ from convert.compiled import memory, placement
 from convert.compiled.layer import Layer, Overlap
 from convert.graph import Graph
 
-# What speed may cost: the arena may become this much larger than with the leanest kernels.
+# What speed may cost: the arena may become larger than with the leanest kernels by this part, or by these bytes.
 ARENA_SLACK = 0.2
+ARENA_SLACK_BYTES = 1024
 # What size may cost: a kernel that saves this many cycles in one inference may take a byte of flash more.
 CYCLES_A_BYTE = 500
+
+
+def arena_limit(lean: int) -> float:
+    """What a layer may need where the leanest kernels need `lean` bytes."""
+    return lean + max(ARENA_SLACK * lean, ARENA_SLACK_BYTES)
 
 
 def fastest(graph: Graph, options: Sequence[Sequence[Layer]], cycles: Callable[[Layer], float]) -> tuple[Layer, ...]:
     """For every layer the option with the fewest cycles, under a limit on the memory that it needs while it runs.
 
-    The limit is the largest need of any layer, each with its leanest option, and ARENA_SLACK more: a kernel that takes
+    The limit is the largest need of any layer, each with its leanest option, and some more: a kernel that takes
     scratch memory where there is plenty is free, and one that would make the arena much larger is not taken.
     """
     needs = _needs(graph, options)
-    limit = (1 + ARENA_SLACK) * max(min(need) for need in needs)
+    limit = arena_limit(max(min(need) for need in needs))
     return tuple(_best(given, need, limit, cycles) for given, need in zip(options, needs, strict=True))
 
 
@@ -37,7 +43,7 @@ def smallest(
     from each kernel wherever it is one, and the best end is taken. The arena is limited as in `fastest`.
     """
     needs = _needs(graph, options)
-    limit = (1 + ARENA_SLACK) * max(min(need) for need in needs)
+    limit = arena_limit(max(min(need) for need in needs))
     allowed = [
         [layer for layer, size in zip(given, need, strict=True) if size <= limit]
         for given, need in zip(options, needs, strict=True)
