@@ -1,5 +1,8 @@
 """Compiled models on an emulated Cortex-M4: outputs, counts, estimated cycles."""
 
+import subprocess
+from typing import Literal
+
 import numpy as np
 import pytest
 from tflite_builder import Sweep, assert_exact, needs_device, vectors
@@ -91,3 +94,17 @@ def test_profile_counts_every_layer() -> None:
     assert profile.total.instructions == sum(profile.total.histogram.values())
     assert all(c.cycles >= c.instructions for c in parts)
     assert 0 < profile.stack < 1000
+
+
+@needs_device
+@pytest.mark.parametrize("optimize", ["speed", "size"])
+def test_kernels_want_nothing_but_memcpy_and_memset(optimize: Literal["speed", "size"]) -> None:
+    """No other function of the C library, no software floating point, no division of 64 bits."""
+    compiled = compile_model(small().build(), "cortex_m4", optimize)
+    listing = subprocess.run(
+        [f"{device.PREFIX}nm", "-A", *map(str, device.kernels(compiled))], capture_output=True, text=True, check=True
+    ).stdout
+    wanted = {line.split()[-1] for line in listing.splitlines() if " U " in line}
+    defined = {line.split()[-1] for line in listing.splitlines() if " T " in line}
+    assert len(defined) > 100
+    assert wanted - defined == {"memcpy", "memset"}
