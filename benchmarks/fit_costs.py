@@ -11,11 +11,12 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -27,7 +28,7 @@ from scipy.optimize import nnls
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "convert"), str(ROOT / "tests" / "convert" / "compiled")]
 
-from tflite_builder import SAME, Sweep, vectors  # noqa: E402
+from tflite_builder import Sweep, vectors  # noqa: E402
 
 from convert.compiled import CompiledModel, cortex_m4, device, lowering, memory  # noqa: E402
 from convert.compiled.cortex_m4 import costs  # noqa: E402
@@ -36,101 +37,102 @@ from convert.graph import Graph  # noqa: E402
 
 UNITS = ("instructions", "cycles")
 Build = Callable[[Sweep], object]
+Shape = tuple[int, ...]
+Options = dict[str, Any]
+
+RELU: Options = {"activation": "relu", "zero_point": -128}
+LINEAR: Options = {}
+CLAMPED: Options = {"activation": "relu6"}
 
 
-def _relu(zero_point: int) -> dict[str, object]:
-    return {"activation": "relu", "zero_point": zero_point}
+class Sizes:
+    """Sizes drawn at random, evenly over their logarithms."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def between(self, low: int, high: int) -> int:
+        """A number from `low` to `high`."""
+        return round(float(np.exp(self.rng.uniform(np.log(low), np.log(high)))))
+
+    def image(self, side: int, channels: int) -> Shape:
+        """An image of at most `side` x `side` pixels."""
+        return 1, self.between(2, side), self.between(2, side), channels
 
 
-def _conv(image: tuple[int, ...], channels: int, size: tuple[int, int], stride: tuple[int, int], padding: int) -> Build:
-    styles = [_relu(-128), {}, {"activation": "relu6"}]
-    style = styles[sum(image) % 3]
-    return lambda s: s.conv(s.input(image), channels, size, stride, padding=padding, **style)
+def _layer(operator: str, shape: Shape, *arguments: Any, **options: Any) -> Build:
+    """A layer of one input, by the name of the method that adds it."""
+    return lambda s: getattr(s, operator)(s.input(shape), *arguments, **options)
 
 
-def _depthwise(
-    image: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], style: dict[str, object]
-) -> Build:
-    return lambda s: s.depthwise(s.input(image), 1, size, stride, **style)
+def _sum(name: str, shape: Shape, a: float, b: float, out: float) -> Build:
+    return lambda s: s.binary(name, s.input(shape, scale=a), s.input(shape, scale=b, zero_point=-9), out)
+
+
+def products(n: Sizes) -> Iterator[Build]:
+    """1x1 convolutions."""
+    for style in (RELU, LINEAR, CLAMPED):
+        for _ in range(6):
+            yield _layer("conv", n.image(14, 4 * n.between(1, 40)), 2 * n.between(2, 64), (1, 1), **style)
+            yield _layer("conv", n.image(14, n.between(3, 70)), n.between(3, 65), (1, 1), **style)
+    for depth, style in product((3, 5, 8, 13, 16, 24, 32, 50), (RELU, LINEAR)):  # many pixels share few weights
+        where = 1, n.between(17, 26), n.between(17, 26), depth
+        yield _layer("conv", where, n.between(2, 4096 // depth // 2), (1, 1), **style)
+    for channels, style, side in product((16, 32, 64), (RELU, LINEAR, CLAMPED), (5, 8, 24, 40)):
+        yield _layer("conv", n.image(side, 8), channels, (1, 1), **style)
+    for channels, style in product(range(2, 20, 3), (RELU, LINEAR)):
+        yield _layer("conv", n.image(20, 8), channels, (1, 1), **style)
+
+
+def convolutions(n: Sizes) -> Iterator[Build]:
+    """Convolutions of windows, over small images and over large ones."""
+    windows = [(3, 3), (5, 5), (1, 3), (7, 1), (10, 4), (2, 2)]
+    for size, stride, style in product(windows, ((1, 1), (2, 2)), (RELU, LINEAR, CLAMPED)):
+        where = 1, n.between(10, 20), n.between(7, 20), n.between(1, 24)
+        yield _layer("conv", where, 2 * n.between(2, 16), size, stride, **style)
+    for stride, style, size in product(((1, 1), (2, 2)), (RELU, LINEAR), ((3, 3), (3, 3), (5, 5), (3, 1))):
+        where = 1, n.between(34, 40), n.between(34, 40), n.between(1, 10)
+        yield _layer("conv", where, n.between(2, 16), size, stride, **style)
+
+
+def depthwise(n: Sizes) -> Iterator[Build]:
+    """Depthwise convolutions: of 3x3, whose planes' pitches are powers of two, and of other windows."""
+    widths = ((2, 12), (16, 29), (31, 61), (63, 90))
+    for stride, (low, high), style in product(((1, 1), (2, 2)), widths, (RELU, LINEAR)):
+        for _ in range(8 if low > 2 else 30):
+            where = 1, n.between(2, 24), n.between(low, high), n.between(3, 64 if high < 60 else 12)
+            yield _layer("depthwise", where, 1, (3, 3), stride, **style)
+    for size, stride, style, _ in product(((5, 5), (1, 5), (3, 1)), ((1, 1), (2, 2)), (RELU, LINEAR), range(3)):
+        yield _layer("depthwise", n.image(26, n.between(3, 40)), 1, size, stride, **style)
+
+
+def dense(n: Sizes) -> Iterator[Build]:
+    """Dense layers; the last ones with rows whose sums take two passes."""
+    for style, per_channel in product((RELU, LINEAR), (True, False)):
+        more = {**style, "per_channel": per_channel}
+        for _ in range(8):
+            yield _layer("dense", (1, 4 * n.between(2, 160)), n.between(4, 200), **more)
+            yield _layer("dense", (n.between(1, 5), n.between(5, 300)), n.between(3, 50), **more)
+        for _ in range(6):
+            yield _layer("dense", (1, 8 * n.between(160, 230)), n.between(4, 60), **more)
+
+
+def others(n: Sizes) -> Iterator[Build]:
+    """Pooling, means and sums."""
+    for kind, size, stride in product(("AVERAGE", "MAX"), ((2, 2), (3, 3), (5, 5)), ((1, 1), (2, 2))):
+        for channels in (4 * n.between(1, 16), 4 * n.between(1, 16), n.between(3, 40), n.between(3, 40)):
+            yield _layer("pool", (1, n.between(6, 20), n.between(6, 20), channels), kind, size, stride)
+    for channels, side in product((3, 4, 6, 8, 16, 25, 31, 48, 64), (6, 12, 25)):
+        yield _layer("mean", n.image(side, channels), (1, 2), False)
+    scales = ((0.05, 0.05, 0.1), (0.05, 0.05, 0.07), (0.05, 0.03, 0.1), (0.05, 0.02, 0.05), (0.04, 0.01, 0.04))
+    for (a, b, out), name, _ in product(scales, ("ADD", "SUB"), range(4)):
+        yield _sum(name, n.image(16, n.between(3, 64)), a, b, out)
 
 
 def shapes(rng: np.random.Generator) -> list[Build]:
-    """Layers as networks for microcontrollers have them, of sizes drawn at random."""
-
-    def between(low: int, high: int) -> int:
-        return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
-
-    def image(side: int, channels: int) -> tuple[int, int, int, int]:
-        return 1, between(2, side), between(2, side), channels
-
-    made: list[Build] = []
-    for _ in range(14):
-        made.append(_conv(image(14, 4 * between(1, 40)), 2 * between(2, 64), (1, 1), (1, 1), SAME))
-    for _ in range(6):
-        made.append(_conv(image(14, between(3, 70)), between(3, 65), (1, 1), (1, 1), SAME))
-    for _ in range(14):
-        size = [(3, 3), (3, 3), (5, 5), (1, 3), (7, 1), (10, 4), (2, 2)][between(1, 7) - 1]
-        stride = [(1, 1), (2, 2), (1, 1)][between(1, 3) - 1]
-        made.append(_conv((1, between(10, 20), between(7, 20), between(1, 24)), 2 * between(2, 16), size, stride, SAME))
-    for depth in (3, 5, 8, 13, 16, 24, 32, 50):  # many pixels share few weights
-        for style in (_relu(-128), {}):
-            where, channels = (1, between(17, 26), between(17, 26), depth), between(2, 4096 // depth // 2)
-            made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
-    for channels in (16, 32, 64):
-        for style in (_relu(-128), {}, {"activation": "relu6"}):
-            for where in (image(5, 8), image(8, 8), image(24, 8), image(40, 8)):
-                made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
-    for stride in ((1, 1), (2, 2)):
-        for style in (_relu(-128), {}):
-            for size in ((3, 3), (3, 3), (5, 5), (3, 1)):
-                where, channels = (1, between(34, 40), between(34, 40), between(1, 10)), between(2, 16)
-                made.append(lambda s, w=where, c=channels, k=size, t=stride, o=style: s.conv(s.input(w), c, k, t, **o))
-    for stride in ((1, 1), (2, 2)):
-        for widths in ((2, 12), (16, 29), (31, 61), (63, 90)):  # the planes' pitches are powers of two
-            for style in (_relu(-128), {}):
-                for _ in range(10):
-                    place = 1, between(2, 24), between(*widths), between(3, 64 if widths[1] < 60 else 12)
-                    made.append(_depthwise(place, (3, 3), stride, style))
-    for size in ((5, 5), (1, 5), (3, 1)):
-        for style in (_relu(-128), {}):
-            for _ in range(3):
-                for stride in ((1, 1), (2, 2)):
-                    made.append(_depthwise(image(26, between(3, 40)), size, stride, style))
-    for _ in range(12):
-        depth, channels = 4 * between(2, 160), between(4, 200)
-        made.append(lambda s, d=depth, c=channels: s.dense(s.input((1, d)), c, "relu", zero_point=-128))
-    for _ in range(6):
-        depth, channels, rows = between(5, 300), between(3, 50), between(1, 5)
-        made.append(lambda s, d=depth, c=channels, r=rows: s.dense(s.input((r, d)), c))
-    for style in (_relu(-128), {}):
-        for _ in range(8):
-            shape, channels = (between(1, 3), 8 * between(2, 80)), between(4, 200)
-            made.append(lambda s, n=shape, c=channels, o=style: s.dense(s.input(n), c, per_channel=False, **o))
-    for style, per_channel in product((_relu(-128), {}), (True, False)):
-        for _ in range(6):  # sums of rows that take two passes
-            shape, channels, more = (1, 8 * between(160, 230)), between(4, 60), {**style, "per_channel": per_channel}
-            made.append(lambda s, n=shape, c=channels, o=more: s.dense(s.input(n), c, **o))
-    for kind, size, stride in product(("AVERAGE", "MAX"), ((2, 2), (3, 3), (5, 5)), ((1, 1), (2, 2))):
-        for channels in (4 * between(1, 16), 4 * between(1, 16), between(3, 40), between(3, 40)):
-            where = (1, between(6, 20), between(6, 20), channels)
-            made.append(lambda s, w=where, k=kind, n=size, t=stride: s.pool(s.input(w), k, n, t))
-    for channels in (3, 4, 6, 8, 16, 25, 31, 48, 64):
-        for side in (6, 12, 25):
-            where = image(side, channels)
-            made.append(lambda s, w=where: s.mean(s.input(w), (1, 2), False))
-    for channels in range(2, 20, 3):
-        for style in (_relu(-128), {}):
-            where = image(20, 8)
-            made.append(lambda s, w=where, c=channels, o=style: s.conv(s.input(w), c, (1, 1), **o))
-    for scales in ((0.05, 0.05, 0.1), (0.05, 0.05, 0.07), (0.05, 0.03, 0.1), (0.05, 0.02, 0.05), (0.04, 0.01, 0.04)):
-        for _ in range(4):
-            made.append(_sum("ADD", image(16, between(3, 64)), *scales))
-            made.append(_sum("SUB", image(16, between(3, 64)), *scales))
-    return made
-
-
-def _sum(name: str, shape: tuple[int, ...], a: float, b: float, out: float) -> Build:
-    return lambda s: s.binary(name, s.input(shape, scale=a), s.input(shape, scale=b, zero_point=-9), out)
+    """Layers as networks for microcontrollers have them."""
+    sizes = Sizes(rng)
+    return [build for family in (products, convolutions, depthwise, dense, others) for build in family(sizes)]
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ def smallest(
         for name in (None, *names)
     ]
     ends = [improved(start) for start in starts]
-    return tuple(min(ends, key=price))
+    prices = [price(end) for end in ends]
+    return tuple(ends[prices.index(min(prices))])
 
 
 def _best(given: Sequence[Layer], need: Sequence[int], limit: float, cycles: Callable[[Layer], float]) -> Layer:
