@@ -127,6 +127,7 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
     if channels == 1:
         return _conv(graph, op, weights.transpose(3, 1, 2, 0), win, channels, axis=3)
     flat = weights.reshape(-1, w.shape[3]).T
+    lines = w.shape[3] == channels and _lines_serve(win)
     layer = make(
         graph,
         op,
@@ -136,13 +137,34 @@ def depthwise_conv_2d(graph: Graph, op: Operator) -> Layer:
             "window": win.params,
             "input_channels": channels,
             "multiplier": w.shape[3] // channels,
+            "lines": int(lines),
             "input_zero_point": per_tensor(op, x).zero_point,
             "weights": Constant("weights", int8(weights), "HWC"),
             "stage": output_stage(graph, op, flat, axis=3, fold=False),
         },
+        # The kernel always takes scratch memory, if only a byte.
+        scratch_bytes=3 * ((win.output[1] - 1) * win.stride[1] + 3) * channels if lines else 1,
     )
+    if lines:
+        return overlap.overlapping(layer, _lines_distance(win) * channels)
     store = 4 if w.shape[3] == channels and channels % 4 == 0 else 1
     return overlap.overlapping(layer, overlap.windowed(win.params, channels, w.shape[3], store=store))
+
+
+def _lines_serve(win: Window) -> bool:
+    """Windows that the depthwise kernel works off on three copied lines: few pixels a row are not worth the copies."""
+    square = win.size == (3, 3) and win.dilation == (1, 1)
+    return square and win.output[1] > 3 and max(win.pad) <= 2 and max(win.stride) <= 3
+
+
+def _lines_distance(win: Window) -> int:
+    """Pixels: rows are copied when a row of outputs first needs them, and are never read again."""
+    height, width = win.input
+    batch, i = np.arange(win.batches)[:, None], np.arange(win.output[0])
+    first = np.where(i > 0, np.maximum(i * win.stride[0], (i - 1) * win.stride[0] + 3), 0) - win.pad[0]
+    read = batch * height * width + np.clip(first, 0, height) * width
+    written = (batch * win.output[0] + i + 1) * win.output[1]
+    return overlap.distance(read, written, win.batches * height * width)
 
 
 def fully_connected(graph: Graph, op: Operator) -> Layer:

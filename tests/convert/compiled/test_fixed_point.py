@@ -61,6 +61,8 @@ def test_c_equals_the_definition(tmp_path: Path) -> None:
         '#include "kernels/fixed_point.h"\n'
         "void run(const int32_t *x, const int32_t *m, const int32_t *s, int32_t *y, int n) {\n"
         "  for (int i = 0; i < n; i++) y[i] = fixed_multiply(x[i], m[i], s[i]);\n}\n"
+        "void run_right(const int32_t *x, const int32_t *m, const int32_t *s, int32_t *y, int n) {\n"
+        "  for (int i = 0; i < n; i++) if (s[i] <= -2) y[i] = fixed_multiply_right(x[i], m[i], (unsigned)(-2 - s[i]));\n}\n"
     )
     library = tmp_path / "wrapper.so"
     include = f"-I{host.KERNELS / 'include'}"
@@ -69,9 +71,13 @@ def test_c_equals_the_definition(tmp_path: Path) -> None:
     columns = [np.ascontiguousarray(c, np.int32) for c in zip(*cases, strict=True)]
     results = np.zeros(len(cases), np.int32)
     pointers = [c.ctypes.data_as(ctypes.c_void_p) for c in (*columns, results)]
-    ctypes.CDLL(str(library)).run(*pointers, len(cases))
-    for case, result in zip(cases, results.tolist(), strict=True):
-        assert result == expected(*case), case
+    for run, longest in (("run", 30), ("run_right", -2)):
+        results[:] = 0
+        getattr(ctypes.CDLL(str(library)), run)(*pointers, len(cases))
+        tried = [(case, result) for case, result in zip(cases, results.tolist(), strict=True) if case[2] <= longest]
+        assert len(tried) > 100
+        for case, result in tried:
+            assert result == expected(*case), (run, case)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 #include "kernels/depthwise.h"
 
+#include <string.h>
+
 /* The part of a window that lies within the image, and where its elements are. */
 typedef struct {
   int32_t rows;
@@ -70,28 +72,160 @@ static void pixel(const kernels_depthwise_params *p, const part *a, int8_t *outp
   }
 }
 
-void kernels_depthwise_s8(const kernels_depthwise_params *params, const int8_t *input, int8_t *output) {
+/* Any window: reads the image itself. */
+static void convolve(const kernels_depthwise_params *params, const int8_t *input, int8_t *output) {
   const kernels_window *w = &params->window;
   const int32_t in = params->input_channels, out = in * params->multiplier;
   const int32_t row = w->input_width * in;
   part a = {0, 0, input, w->dilation_height * row, w->dilation_width * in, params->weights, w->width * out, out};
-  for (int32_t n = 0; n < w->batches; n++) {
-    for (int32_t i = 0; i < w->output_height; i++) {
-      const int32_t y = i * w->stride_height - w->pad_top;
-      int32_t top, bottom;
-      clip(y, w->height, w->dilation_height, w->input_height, &top, &bottom);
-      for (int32_t j = 0; j < w->output_width; j++) {
-        const int32_t x = j * w->stride_width - w->pad_left;
-        int32_t left, right;
-        clip(x, w->width, w->dilation_width, w->input_width, &left, &right);
-        a.rows = bottom - top;
-        a.columns = right - left;
-        a.x = input + (y + top * w->dilation_height) * row + (x + left * w->dilation_width) * in;
-        a.weights = params->weights + (top * w->width + left) * out;
-        pixel(params, &a, output);
-        output += out;
-      }
+  for (int32_t i = 0; i < w->output_height; i++) {
+    const int32_t y = i * w->stride_height - w->pad_top;
+    int32_t top, bottom;
+    clip(y, w->height, w->dilation_height, w->input_height, &top, &bottom);
+    for (int32_t j = 0; j < w->output_width; j++) {
+      const int32_t x = j * w->stride_width - w->pad_left;
+      int32_t left, right;
+      clip(x, w->width, w->dilation_width, w->input_width, &left, &right);
+      a.rows = bottom - top;
+      a.columns = right - left;
+      a.x = input + (y + top * w->dilation_height) * row + (x + left * w->dilation_width) * in;
+      a.weights = params->weights + (top * w->width + left) * out;
+      pixel(params, &a, output);
+      output += out;
     }
-    input += w->input_height * row;
+  }
+}
+
+/* Copies row `y` of the image to a line: `columns` pixels from column -pad_left on, the zero point outside. */
+static void copy_row(const kernels_depthwise_params *p, const int8_t *image, int32_t y, int32_t columns, int8_t *line) {
+  const kernels_window *w = &p->window;
+  const int32_t channels = p->input_channels;
+  int32_t inside = columns - w->pad_left;
+  if (inside > w->input_width) inside = w->input_width;
+  if (y < 0 || y >= w->input_height) y = inside = 0;
+  const int32_t before = w->pad_left * channels, middle = inside * channels;
+  memset(line, p->input_zero_point, (size_t)before);
+  memcpy(line + before, image + y * w->input_width * channels, (size_t)middle);
+  memset(line + before + middle, p->input_zero_point, (size_t)(columns * channels - before - middle));
+}
+
+/* Two neighbouring pixels at stride 1, which share two of three inputs: three lines by three weights. */
+static inline void neighbours(const int8_t *x, int32_t line, int32_t step, const int32_t *k, int32_t *a, int32_t *b) {
+  int32_t s = *a, t = *b;
+  for (const int32_t *end = k + 9; k != end; k += 3) {
+    const int32_t k0 = k[0], x1 = x[step], x2 = x[2 * step];
+    s += x[0] * k0;
+    t += x1 * k0;
+    const int32_t k1 = k[1];
+    s += x1 * k1;
+    t += x2 * k1;
+    const int32_t k2 = k[2];
+    s += x2 * k2;
+    t += x[3 * step] * k2;
+    x += line;
+  }
+  *a = s;
+  *b = t;
+}
+
+/* The same at any stride. */
+static inline void apart(const int8_t *x, const int8_t *y, int32_t line, int32_t step, const int32_t *k, int32_t *a,
+                         int32_t *b) {
+  int32_t s = *a, t = *b;
+  for (const int32_t *end = k + 9; k != end; k += 3) {
+    s += x[0] * k[0];
+    t += y[0] * k[0];
+    s += x[step] * k[1];
+    t += y[step] * k[1];
+    s += x[2 * step] * k[2];
+    t += y[2 * step] * k[2];
+    x += line;
+    y += line;
+  }
+  *a = s;
+  *b = t;
+}
+
+/* A row of outputs from the three lines that its windows lie in, `line` bytes apart, the top one being number `top`.
+ * `next` is the distance of neighbouring windows. A channel at a time: its weights and its output stage serve the whole
+ * row. An odd last pixel is done with the one before it, again. The zero point goes into the bias. */
+__attribute__((noinline)) static void output_row(const kernels_depthwise_params *p, const int8_t *lines, int32_t line,
+                                                 int32_t top, int8_t *output) {
+  const int32_t channels = p->input_channels, next = p->window.stride_width * channels;
+  const kernels_output_stage *stage = &p->stage;
+  const int32_t zero_point = stage->zero_point, minimum = stage->minimum, maximum = stage->maximum;
+  const int32_t pairs = (p->window.output_width + 1) / 2, odd = p->window.output_width % 2;
+  for (int32_t c = 0; c < channels; c++) {
+    int32_t k[9], sum = 0;
+    const int8_t *weights = p->weights + c;
+    int32_t *row = k + 3 * top;
+    for (int32_t i = 3; i > 0; i--) {
+      const int32_t k0 = weights[0], k1 = weights[channels], k2 = weights[2 * channels];
+      row[0] = k0;
+      row[1] = k1;
+      row[2] = k2;
+      sum += k0 + k1 + k2;
+      weights += 3 * channels;
+      row = row == k + 6 ? k : row + 3;
+    }
+    const int32_t s = c * stage->channel_step;
+    const int32_t multiplier = stage->multiplier[s], left_over = -2 - stage->shift[s];
+    const int32_t bias = fixed_add(stage->bias[c], -sum * p->input_zero_point);
+    const int8_t *x = lines + c;
+    int8_t *to = output + c;
+    for (int32_t i = pairs; i > 0; i--) {
+      if (i == odd) {
+        x -= next;
+        to -= channels;
+      }
+      int32_t a = bias, b = bias;
+      if (next == channels) {
+        neighbours(x, line, channels, k, &a, &b);
+      } else {
+        apart(x, x + next, line, channels, k, &a, &b);
+      }
+      x += 2 * next;
+      if (left_over >= 0) {
+        a = fixed_multiply_right(a, multiplier, (unsigned)left_over);
+        b = fixed_multiply_right(b, multiplier, (unsigned)left_over);
+      } else {
+        a = fixed_multiply(a, multiplier, -2 - left_over);
+        b = fixed_multiply(b, multiplier, -2 - left_over);
+      }
+      to[0] = (int8_t)fixed_clamp(fixed_add(a, zero_point), minimum, maximum);
+      to[channels] = (int8_t)fixed_clamp(fixed_add(b, zero_point), minimum, maximum);
+      to += 2 * channels;
+    }
+  }
+}
+
+/* Windows of 3x3: rows are copied to three lines in turn, with the image's border around them. */
+static void convolve_3x3(const kernels_depthwise_params *p, const int8_t *input, int8_t *scratch, int8_t *output) {
+  const kernels_window *w = &p->window;
+  const int32_t columns = (w->output_width - 1) * w->stride_width + 3;
+  const int32_t line = columns * p->input_channels;
+  int32_t copied = 0; /* rows, from pad_top before the image on */
+  for (int32_t i = 0; i < w->output_height; i++) {
+    const int32_t first = i * w->stride_height;
+    if (copied < first) copied = first;
+    for (; copied < first + 3; copied++) {
+      copy_row(p, input, copied - w->pad_top, columns, scratch + copied % 3 * line);
+    }
+    output_row(p, scratch, line, first % 3, output);
+    output += w->output_width * p->input_channels;
+  }
+}
+
+void kernels_depthwise_s8(const kernels_depthwise_params *params, const int8_t *input, int8_t *scratch,
+                          int8_t *output) {
+  const kernels_window *w = &params->window;
+  for (int32_t n = 0; n < w->batches; n++) {
+    if (params->lines) {
+      convolve_3x3(params, input, scratch, output);
+    } else {
+      convolve(params, input, output);
+    }
+    input += w->input_height * w->input_width * params->input_channels;
+    output += w->output_height * w->output_width * params->input_channels * params->multiplier;
   }
 }

@@ -35,6 +35,20 @@ static inline int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift) {
   return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
 }
 
+/* fixed_multiply for shift = -2 - left_over with left_over 0 to 29, in fewer steps.
+ *
+ * Both roundings are floors of a sum, and a floor of a floor is one floor of the whole: with p = x * multiplier and
+ * e = -shift it is floor((p + 2^30 + 2^31 * (y < 0 ? -1 : 0) + 2^(30+e)) / 2^(31+e)), y being the first rounding's
+ * result. For y, x may be asked: they differ in sign only if y is 0, and then either gives 0. From e = 2 on 2^(30+e)
+ * has no bit in the low word, which can be dropped before it is added. */
+static inline int32_t fixed_multiply_right(int32_t x, int32_t multiplier, unsigned left_over) {
+  /* +2^30, and -2^30 for a negative x */
+  const uint32_t low = ((uint32_t)x & 0x80000000u) | 0x40000000u;
+  const int64_t nudge = (int64_t)(((uint64_t)(uint32_t)(x >> 31) << 32) | low);
+  const int32_t high = (int32_t)(((int64_t)x * multiplier + nudge) >> 32);
+  return ((high >> left_over) + 1) >> 1;
+}
+
 static inline int32_t fixed_clamp(int32_t x, int32_t low, int32_t high) { return x < low ? low : x > high ? high : x; }
 
 #ifdef __cplusplus
