@@ -62,7 +62,8 @@ def test_c_equals_the_definition(tmp_path: Path) -> None:
         "void run(const int32_t *x, const int32_t *m, const int32_t *s, int32_t *y, int n) {\n"
         "  for (int i = 0; i < n; i++) y[i] = fixed_multiply(x[i], m[i], s[i]);\n}\n"
         "void run_right(const int32_t *x, const int32_t *m, const int32_t *s, int32_t *y, int n) {\n"
-        "  for (int i = 0; i < n; i++) if (s[i] <= -2) y[i] = fixed_multiply_right(x[i], m[i], (unsigned)(-2 - s[i]));\n}\n"
+        "  for (int i = 0; i < n; i++)\n"
+        "    if (s[i] <= -2) y[i] = fixed_multiply_right(x[i], m[i], (unsigned)(-2 - s[i]));\n}\n"
     )
     library = tmp_path / "wrapper.so"
     include = f"-I{host.KERNELS / 'include'}"
