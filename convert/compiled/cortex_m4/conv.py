@@ -187,7 +187,7 @@ def candidates(layer: Layer) -> Sequence[Layer]:
             }
             made = replace(
                 layer,
-                kernel=f"kernels_m4_conv{kind}_{stages.variant(stage)}_s8",
+                kernel=f"kernels_m4_conv{kind}_s8",
                 params=params,
                 params_type="kernels_m4_conv_params",
                 constants=(laid,),

@@ -1,7 +1,7 @@
 """Depthwise convolutions on the Cortex-M4: a channel at a time, copied into a plane of int16 with a border.
 
-What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3_planes.S and, for
-windows that are not 3x3, depthwise_line.S.
+What the kernels compute, and why it is exact, stands in firmware/lib/kernels/src/cortex_m4/depthwise_3x3_planes.S and,
+for windows that are not 3x3, depthwise_line.S.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,113 +9,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convert.compiled import fixed_point, overlap
+from convert.compiled import overlap
+from convert.compiled.cortex_m4 import fit
 from convert.compiled.cortex_m4 import stage as stages
 from convert.compiled.layer import Array, Constant, Layer, Value
 
 PITCHES = (32, 64, 128, 256)  # bytes from a row of the plane to the next
 BANDS = (8, 4)  # output rows that are worked off at a time, besides all of them
-SCALED_SHIFT = 10
-EXPONENT = 8  # of the power of two by which weights are multiplied
-_SUM_LIMIT = 1 << 31
 _MAX_TAPS = 16  # in a row of a window
 _MAX_COLUMNS = (1 << 15) - 1  # outputs in a row, counted in half a register
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """A channel's constants: the output is (floor(X * multiplier / 2^32) + rounding) >> SCALED_SHIFT, clamped.
-
-    X is 2^EXPONENT times the sum of products, plus `bias`.
-    """
-
-    bias: int
-    multiplier: int
-    rounding: int
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A channel's output stage for zero point -128; sums with bias are in low..high for any input."""
-
-    bias: int
-    multiplier: int
-    shift: int  # to the right
-    low: int
-    high: int
-
-    def output(self, total: int) -> int:
-        """The int8 output of a sum with bias."""
-        value = fixed_point.multiply(total, self.multiplier, -self.shift) - 128
-        return min(max(value, -128), 127)
-
-    def least(self, value: int) -> int:
-        """The smallest sum, of all integers, whose output is at least `value`, -127 to 127. Outputs never fall.
-
-        With y = floor((2 * sum * multiplier + 2^31) / 2^32), the first rounding, it is where y reaches `first`.
-        """
-        first = ((value + 128) << self.shift) - ((1 << self.shift) >> 1)
-        return -(-((first << 32) - (1 << 31)) // (2 * self.multiplier))
-
-
-def fitted(channel: Channel) -> Scaled | None:
-    """Constants that give the channel's output for every sum that can occur, or None if none are found.
-
-    Both sides never fall as the sum grows, so that they are equal if they take each step of the output at the same
-    sum. The multiplier is the channel's own but for the power of two, which costs it a few low bits; what that leaves
-    between the steps is more than enough with the fine offsets that rounding and bias make together.
-    """
-    first, last = channel.output(channel.low), channel.output(channel.high)
-    if first == last:
-        return Scaled(0, 0, first << SCALED_SHIFT)
-    up = SCALED_SHIFT + 1 - channel.shift - EXPONENT
-    nearest = channel.multiplier << up if up >= 0 else (channel.multiplier + (1 << -up >> 1)) >> -up
-    steps = [(value, channel.least(value)) for value in range(-127, 128)]
-    for multiplier in (nearest + d for d in ((0,) if up >= 0 else _NEAR)):
-        if not 0 < multiplier < _SUM_LIMIT:
-            continue
-        # Rounding takes the whole part of the bias, so that X stays small where the bias is large.
-        whole = ((channel.bias << EXPONENT) * multiplier >> 32) - (128 << SCALED_SHIFT) + (1 << (SCALED_SHIFT - 1))
-        for rounding in range(whole, whole + _FINE_OFFSETS):
-            bias = _bias(channel, steps, multiplier, rounding)
-            if bias is not None:
-                return Scaled(bias, multiplier, rounding)
-    return None
-
-
-_NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6)
-_FINE_OFFSETS = 64
-
-
-def _bias(channel: Channel, steps: list[tuple[int, int]], multiplier: int, rounding: int) -> int | None:
-    """The bias in X that gives each step of the output at its sum, if there is one and nothing overflows."""
-    low, high = ((total - channel.bias) << EXPONENT for total in (channel.low, channel.high))
-    lowest, highest = -_SUM_LIMIT + 1 - low, _SUM_LIMIT - 1 - high
-    if not -_SUM_LIMIT // 2 < rounding < _SUM_LIMIT // 2:  # |X * multiplier / 2^32| is at most as much
-        return None
-    for value, least in steps:
-        # The output reaches `value` where X reaches `at`.
-        at = -((((value << SCALED_SHIFT) - rounding) << 32) // -multiplier)
-        if least <= channel.high:
-            lowest = max(lowest, at - ((max(least, channel.low) - channel.bias) << EXPONENT))
-        if least > channel.low:
-            highest = min(highest, at - 1 - ((min(least - 1, channel.high) - channel.bias) << EXPONENT))
-        if lowest > highest:
-            return None
-    return lowest
-
-
-def channels_of(weights: Array, zero_point: int, stage: stages.Stage) -> list[Channel]:
+def channels_of(weights: Array, zero_point: int, stage: stages.Stage) -> list[fit.Channel]:
     """The channels of (channels, taps) weights, the input's zero point folded into the bias."""
     folded = fold(weights, zero_point, stage)
-    low, high = stages.accumulator_bounds(folded, weights)
-    words = stages.words(folded) if stages.applicable(folded, weights) else None
-    if words is None:
-        return []
-    return [
-        Channel(int(bias2) // 2, int(m), int(s), int(a), int(b))
-        for (bias2, m, _, s), a, b in zip(words.tolist(), low, high, strict=True)
-    ]
+    return fit.channels(folded, weights) if stages.applicable(folded, weights) else []
 
 
 def fold(weights: Array, zero_point: int, stage: stages.Stage) -> dict[str, Value]:
@@ -154,13 +62,13 @@ def stream(weights: Array, zero_point: int, stage: stages.Stage, stride: int) ->
     channels = channels_of(weights, zero_point, stage)
     if not channels:
         return None
-    scaled = [fitted(c) for c in channels] if stages.variant(stage) == "relu" else []
+    scaled = [fit.fitted(c) for c in channels] if stages.variant(stage) == "relu" else []
     good = [s for s in scaled if s is not None]
     if len(good) == len(channels):
         varying = weights * np.array([[s.multiplier != 0] for s in good])
         last = np.array([[s.bias, s.multiplier, s.rounding] for s in good], np.int64)
         variant, words = "relu", np.concatenate([bytes_of(varying, stride), last], axis=1)
-    elif shifts_are_positive(stage):
+    elif stages.linear_is_exact(stage):
         last = stages.words(fold(weights, zero_point, stage)).astype(np.int64)
         variant, words = "linear", np.concatenate([pairs_of(weights.reshape(-1, 3, 3), stride), last], axis=1)
     else:
@@ -273,11 +181,6 @@ def phases_are_dense(window: Mapping[str, Value]) -> bool:
     return stages.number(window, "dilation_width") == 1 or stages.number(window, "stride_width") == 1
 
 
-def shifts_are_positive(stage: stages.Stage) -> bool:
-    """The output stage with the term of the sign is exact: see requantize.inc."""
-    return bool((stages.words(stage)[:, 3] > 0).all())
-
-
 def lying(window: Mapping[str, Value], weights: Array) -> tuple[dict[str, int], Array]:
     """An image of a single column as one of a single row, which has the same pixels in the same order.
 
@@ -322,7 +225,7 @@ def lines_stream(weights: Array, zero_point: int, stage: stages.Stage) -> Array 
     _, width, channels = weights.shape
     flat = weights.reshape(-1, channels).T
     folded = fold(flat, zero_point, stage)
-    if not stages.applicable(folded, flat) or not shifts_are_positive(folded):
+    if not stages.applicable(folded, flat) or not stages.linear_is_exact(folded):
         return None
     padded = np.pad(weights.astype(np.int64), ((0, 0), (0, width % 2), (0, 0)))
     halves = padded.transpose(2, 0, 1).reshape(channels, -1) & 0xFFFF

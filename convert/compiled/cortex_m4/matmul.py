@@ -9,19 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from convert.compiled import overlap
+from convert.compiled.cortex_m4 import fit
 from convert.compiled.cortex_m4 import stage as stages
 from convert.compiled.layer import Array, Constant, Layer, Value
 
 PIXELS = 3  # a tile
-TURN, WIDE_TURN = 8, 4  # blocks of four inputs in one turn of the unrolled loop
-LAYOUT = (
-    "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, then their stages"
-)
+TURN, WIDE_TURN = 16, 4  # blocks of four inputs in one turn of the unrolled loop
+LAYOUT = "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, and their stages"
 NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
 NARROW_ROWS, NARROW_TURN = 32, 4  # a tile of matmul_narrow_rows.S, and rows in a turn of its loop
-WIDE_LAYOUT = "wide stream: for two output channels biases, doubled weights of every two inputs, stages"
+WIDE_LAYOUT = "wide stream: for two output channels biases, scaled weights of every two inputs, stages"
 KINDS = ("_relu", "_linear", "_wide_relu", "_wide_linear")  # ends of the kernels' names
-_LAST = 1 << 31  # set in the shift of the last pair of channels
+_LAST = 1 << 31  # set in the shift of the last pair of channels, variant linear
 _UPPER_LIMIT = 1 << 23
 # Where fewer pixels share a weight, or weights are more, twice the memory is a high price for an eighth of the time.
 _WIDE_PIXELS, _WIDE_WEIGHTS = 256, 4096
@@ -75,53 +74,105 @@ def _last_pairs(channels: int) -> list[int]:
     return [channels // 2 - 1, channels // 2] if channels % 2 else [channels // 2 - 1]
 
 
-def stream(weights: Array, stage: stages.Stage) -> Array:
-    """The tile kernels' stream: int32 (words,).
+def _first_of_pairs(channels: int) -> Array:
+    """The first channel of every pair; with an odd number of channels the last pair is (n - 2, n - 1)."""
+    return np.minimum(np.arange(0, channels, 2), channels - 2)
 
-    `weights` is (channels, depth) in the tile's order; what is missing of the last block gets weight 0. With an odd
-    number of channels the last pair is (n - 2, n - 1).
+
+def _int32(words: Array) -> Array:
+    return (words & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+
+
+def _constants(channels: Sequence[fit.Channel], form: fit.Form, parity: Sequence[int | None]) -> Array | None:
+    """Bias, multiplier and rounding of each channel: int64 (channels, 3), or None if one cannot be fitted."""
+    rows = []
+    for channel, wanted in zip(channels, parity, strict=True):
+        found = fit.fitted(channel, form, wanted)
+        if found is None:
+            return None
+        rows.append((found.bias, found.multiplier, found.rounding))
+    return np.array(rows, np.int64)
+
+
+def _fitted_pairs(weights: Array, stage: stages.Stage, first_form: fit.Form) -> tuple[Array, Array] | None:
+    """Both channels' constants of every pair, or None where the stage is no ReLU or a channel cannot be fitted."""
+    if stages.variant(stage) != "relu":
+        return None
+    channels, first = fit.channels(stage, weights), _first_of_pairs(len(weights)).tolist()
+    last = _last_pairs(len(weights))
+    one = _constants([channels[k] for k in first], first_form, [None] * len(first))
+    if one is None:
+        return None
+    two = _constants([channels[k + 1] for k in first], fit.SCALED, [int(k in last) for k in range(len(first))])
+    return None if two is None else (one, two)
+
+
+def _padded(weights: Array) -> Array:
+    """Weights as int64, with zeros for what is missing of the last block."""
+    depth = weights.shape[1]
+    return np.pad(weights.astype(np.int64), ((0, 0), (0, 4 * blocks_of(depth) - depth)))
+
+
+def stream(weights: Array, stage: stages.Stage) -> tuple[str, Array] | None:
+    """The variant and the tile kernels' stream, int32 (words,), or None if no output stage is exact.
+
+    `weights` is (channels, depth) in the tile's order; what is missing of the last block gets weight 0.
     """
-    channels, depth = weights.shape
-    first = np.minimum(np.arange(0, channels, 2), channels - 2)
-    padded = np.pad(weights.astype(np.int64), ((0, 0), (0, 4 * blocks_of(depth) - depth)))
+    first, padded = _first_of_pairs(len(weights)), _padded(weights)
     half = 256 * padded[first + 1] + padded[first]
     words = (half[:, 0::2] & 0xFFFF) | half[:, 1::2] << 16
+    pairs = _fitted_pairs(weights, stage, fit.PLAIN)
+    if pairs is not None:
+        one, two = pairs
+        start = np.stack([one[:, 0], one[:, 0] + two[:, 0]], axis=1)
+        return "relu", _int32(np.concatenate([start, words, one[:, 1:], two[:, 1:]], axis=1))
+    if not stages.linear_is_exact(stage):
+        return None
     channel = stages.words(stage).astype(np.int64)
     whole = np.concatenate([words, channel[first], channel[first + 1]], axis=1)
-    whole[_last_pairs(channels), -1] |= _LAST
-    return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+    whole[_last_pairs(len(weights)), -1] |= _LAST
+    return "linear", _int32(whole)
 
 
-def wide_stream(weights: Array, stage: stages.Stage) -> Array:
-    """The stream of matmul_wide.S: int32 (words,); weights, filling and odd channels as in `stream`."""
-    channels, depth = weights.shape
-    first = np.minimum(np.arange(0, channels, 2), channels - 2)
-    padded = 2 * np.pad(weights.astype(np.int64), ((0, 0), (0, 4 * blocks_of(depth) - depth)))
+def wide_stream(weights: Array, stage: stages.Stage) -> tuple[str, Array] | None:
+    """The variant and the stream of matmul_wide.S; weights, filling and odd channels as in `stream`."""
+    first, padded = _first_of_pairs(len(weights)), _padded(weights)
+    pairs = _fitted_pairs(weights, stage, fit.SCALED)
+    if pairs is None and not stages.linear_is_exact(stage):
+        return None
+    padded = padded * (2 if pairs is None else 1 << fit.SCALED.exponent)
     words = (padded[:, 0::2] & 0xFFFF) | padded[:, 1::2] << 16
     both = np.stack([words[first], words[first + 1]], axis=2).reshape(len(first), -1)
     channel = stages.words(stage).astype(np.int64)
-    bias, rest = np.repeat(channel[:, :1], PIXELS, axis=1), channel[:, 1:]
-    whole = np.concatenate([bias[first], bias[first + 1], both, rest[first], rest[first + 1]], axis=1)
-    whole[_last_pairs(channels), -1] |= _LAST
-    return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+    one, two = (channel[first], channel[first + 1]) if pairs is None else pairs
+    whole = np.concatenate([one[:, :1], two[:, :1], both, one[:, 1:], two[:, 1:]], axis=1)
+    if pairs is None:
+        whole[_last_pairs(len(weights)), -1] |= _LAST
+    return ("linear" if pairs is None else "relu"), _int32(whole)
 
 
 def streams(weights: Array, stage: stages.Stage, pixels: int) -> list[tuple[str, Constant]]:
     """The streams that suit weights, (channels, depth) in the tile's order: part of the kernel's name, and constant."""
-    found = []
+    made = []
     if exact(weights, stage):
-        found.append(("", Constant("weights", stream(weights, stage), LAYOUT)))
+        made.append(("", LAYOUT, stream(weights, stage)))
     if wide_pays(weights, stage, pixels):
-        found.append(("_wide", Constant("weights", wide_stream(weights, stage), WIDE_LAYOUT)))
-    return found
+        made.append(("_wide", WIDE_LAYOUT, wide_stream(weights, stage)))
+    return [(f"{kind}_{m[0]}", Constant("weights", m[1], layout)) for kind, layout, m in made if m is not None]
 
 
-def narrow_stream(weights: Array, stage: stages.Stage) -> Array:
-    """The stream of matmul_narrow_rows.S: int32 (words,). `weights` is (channels, 8)."""
-    half = 2 * weights.astype(np.int64)[:, [0, 1, 4, 5]] & 0xFFFF
-    words = half | (2 * weights.astype(np.int64)[:, [2, 3, 6, 7]]) << 16
-    whole = np.concatenate([words, stages.words(stage).astype(np.int64)], axis=1)
-    return (whole & 0xFFFFFFFF).astype(np.uint32).view(np.int32).reshape(-1)
+def narrow_stream(weights: Array, stage: stages.Stage) -> tuple[str, Array] | None:
+    """The variant and the stream of matmul_narrow_rows.S, int32 (words,); `weights` is (channels, 8)."""
+    channels = fit.channels(stage, weights) if stages.variant(stage) == "relu" else []
+    last = _constants(channels, fit.SCALED, [None] * len(channels)) if channels else None
+    variant = "linear" if last is None else "relu"
+    if last is None:
+        if not stages.linear_is_exact(stage):
+            return None
+        last = stages.words(stage).astype(np.int64)
+    scaled = weights.astype(np.int64) * (2 if variant == "linear" else 1 << fit.SCALED.exponent)
+    words = (scaled[:, [0, 1, 4, 5]] & 0xFFFF) | scaled[:, [2, 3, 6, 7]] << 16
+    return variant, _int32(np.concatenate([words, last], axis=1))
 
 
 def _made(layer: Layer, kernel: str, laid: Constant, scratch: int, block: int) -> Layer:
@@ -139,7 +190,7 @@ def _made(layer: Layer, kernel: str, laid: Constant, scratch: int, block: int) -
     }
     made = replace(
         layer,
-        kernel=f"{kernel}_{stages.variant(stage)}_s8",
+        kernel=f"{kernel}_s8",
         params=params,
         params_type="kernels_m4_matmul_params",
         constants=(laid,),
@@ -160,15 +211,18 @@ def candidates(layer: Layer) -> Sequence[Layer]:
     for kind, laid in streams(weights[:, tile_order(1, depth)], stage, rows):
         found.append(_made(layer, f"kernels_m4_matmul{kind}", laid, 8 * PIXELS * blocks_of(depth), PIXELS))
     if depth == NARROW_DEPTH and channels in NARROW_CHANNELS and stages.applicable(stage, weights):
-        laid = Constant("weights", narrow_stream(weights, stage), "stream: a channel's weights doubled, its stage")
-        found.append(_made(layer, f"kernels_m4_matmul8x{channels}", laid, 2 * depth * NARROW_ROWS, NARROW_ROWS))
+        narrow = narrow_stream(weights, stage)
+        if narrow is not None:
+            laid = Constant("weights", narrow[1], "stream: a channel's weights, scaled, and its stage")
+            kernel = f"kernels_m4_matmul8x{channels}_{narrow[0]}"
+            found.append(_made(layer, kernel, laid, 2 * depth * NARROW_ROWS, NARROW_ROWS))
     return found
 
 
 def tile_features(kernel: str | None, tiles: int, blocks: int, channels: int) -> dict[str, float]:
     """How often the loops of the tile kernel that `kernel` calls run, for `tiles` tiles."""
-    # The tile kernel has its first block before the loop.
-    turns = -(-blocks // WIDE_TURN) if "_wide_" in (kernel or "") else -(-(blocks - 1) // TURN)
+    # The first block is before the loop.
+    turns = -(-(blocks - 1) // (WIDE_TURN if "_wide_" in (kernel or "") else TURN))
     pairs = -(-channels // 2)
     return {
         "tiles": tiles,

@@ -83,6 +83,11 @@ def applicable(stage: Mapping[str, Value], weights: Array) -> bool:
     return sums_are_small(stage, weights) and multipliers_are_normal(stage) and shifts_are_right(stage)
 
 
+def linear_is_exact(stage: Mapping[str, Value]) -> bool:
+    """Shifts are positive, as the output stage with the term of the sign needs, where negative outputs are rounded."""
+    return bool((words(stage)[:, 3] > 0).all())
+
+
 def variant(stage: Mapping[str, Value]) -> str:
     """The kernel variant: "relu" if every negative accumulator becomes -128 anyway, otherwise "linear"."""
     return "relu" if number(stage, "zero_point") == -128 else "linear"

@@ -157,8 +157,8 @@ def test_padded_image_leaves_the_input_free() -> None:
 @pytest.mark.parametrize("kind", [0, 1])
 def test_instructions_are_linear_in_the_features(kind: int) -> None:
     padded = 0
+    seen: dict[str, list[tuple[list[float], int]]] = {}
     for activation, zero_point in (("relu", -128), ("relu6", -3)):
-        rows, counts = [], []
         for case in [
             *(Case((1, h, 7, c), n) for h in (5, 12) for c in (3, 4, 8, 16) for n in (4, 7, 16)),
             *(Case((1, 12, 12, c), 8, stride=(2, 2), padding=p) for c in (1, 3, 8) for p in (SAME, VALID)),
@@ -170,8 +170,12 @@ def test_instructions_are_linear_in_the_features(kind: int) -> None:
                 assert layer.kernel is not None
                 assert ("_wide_" in layer.kernel) == (kind == 1)
                 padded += layer.params["padded"] != 0
-                rows.append(list(conv.FEATURES[layer.kernel](layer).values()))
-                counts.append(call(layer, [case.data()], case.outputs(layer), check=False).instructions)
+                features = list(conv.FEATURES[layer.kernel](layer).values())
+                count = call(layer, [case.data()], case.outputs(layer), check=False).instructions
+                seen.setdefault(layer.kernel, []).append((features, count))
+    assert len(seen) == 2, "both variants"
+    for rows, counts in (zip(*found, strict=True) for found in seen.values()):
+        assert len(counts) > 40
         a, b = np.array(rows, float), np.array(counts, float)
         x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
         assert np.abs(a @ x / b - 1).max() < 0.02

@@ -140,47 +140,6 @@ def test_largest_sums_and_far_shifts() -> None:
                         assert call(made, [x], outputs).outputs == expected, (stride, made.kernel)
 
 
-def test_fitted_constants_are_exact() -> None:
-    """At every step of the output, from both sides."""
-    rng = np.random.default_rng(9)
-    found = []
-    for shift in range(23):
-        for spread in (500, 20000, 120000, 280000):
-            low, high = (
-                -int(rng.integers(spread)) << max(shift - 10, 0),
-                int(rng.integers(spread)) << max(shift - 10, 0),
-            )
-            channel = depthwise.Channel(77, int(rng.integers(1 << 30, 1 << 31)), shift, low, high)
-            scaled = depthwise.fitted(channel)
-            if scaled is None:
-                continue
-            found.append(shift)
-            assert scaled.multiplier < 1 << 31
-            for value in range(-127, 128):
-                for total in {low, high, channel.least(value), channel.least(value) - 1}:
-                    if low <= total <= high:
-                        grown = (total - channel.bias) << depthwise.EXPONENT if scaled.multiplier else 0
-                        x = scaled.bias + grown
-                        assert abs(x) < 1 << 31
-                        y = ((x * scaled.multiplier >> 32) + scaled.rounding) >> depthwise.SCALED_SHIFT
-                        assert min(max(y, -128), 127) == channel.output(total), (shift, low, high, total)
-    assert all(found.count(shift) == 4 for shift in range(3, 13)), "usual shifts are always fitted"
-
-
-def test_sums_that_would_overflow_are_not_fitted() -> None:
-    assert depthwise.fitted(depthwise.Channel(0, 1 << 30, 22, -(127 << 16), 127 << 16)) is not None
-    assert depthwise.fitted(depthwise.Channel(0, 1 << 30, 22, -(1 << 23) - 1, (1 << 23) - 1)) is None
-    assert depthwise.fitted(depthwise.Channel(0, 1 << 30, 22, 0, 1 << 24)) is None
-
-
-def test_steps_of_the_output() -> None:
-    rng = np.random.default_rng(10)
-    for shift in (0, 1, 5, 9, 14):
-        channel = depthwise.Channel(0, int(rng.integers(1 << 30, 1 << 31)), shift, -1, 1)
-        for value in range(-127, 128):
-            assert channel.output(channel.least(value)) >= value > channel.output(channel.least(value) - 1)
-
-
 @needs_arm
 def test_overlap_is_exact_and_tight() -> None:
     broken = banded = 0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from kernel_call import call, needs_arm
+from kernel_call import assert_golden, call, needs_arm
 from tflite_builder import Sweep
 
 from convert.compiled import lowering
@@ -70,6 +70,71 @@ def test_equals_portable(activation: str, zero_point: int, gain: float) -> None:
             assert call(candidate, [x], rows * channels).outputs == expected.outputs, candidate.kernel
 
 
+def relu_layer(rows: int, depth: int, channels: int, seed: int) -> Layer:
+    """A layer with a ReLU whose channels range from dead to saturated, with multipliers from tiny to an eighth."""
+    rng = np.random.default_rng(seed)
+    layer = lowered(rows, depth, channels, activation="relu", zero_point=-128, per_channel=True)
+    weights = rng.integers(-127, 128, (channels, depth)) // rng.choice([1, 1, 3, 20], (channels, 1))
+    weights[rng.random(channels) < 0.2] = 0
+    spread = np.maximum(np.abs(weights).sum(axis=1), 1) * 128
+    scale = rng.choice([30, 200, 600], channels) / spread * np.sqrt(depth)
+    scale = np.clip(scale, 2.0**-14, 0.124)
+    shift = np.floor(np.log2(scale)).astype(np.int64) + 1
+    multiplier = np.clip(np.round(scale * 2.0 ** (31 - shift)), 1 << 30, (1 << 31) - 1).astype(np.int64)
+    multiplier[rng.random(channels) < 0.1] = 0
+    stage = dict(layer.params["stage"])  # type: ignore[arg-type]
+    stage["bias"] = Constant("bias", rng.integers(-spread // 4, spread // 4 + 1).astype(np.int32), "")
+    stage["multiplier"] = Constant("multiplier", multiplier.astype(np.int32), "")
+    stage["shift"] = Constant("shift", shift.astype(np.int8), "")
+    changed = Constant("weights", weights.astype(np.int8), "")
+    return replace(layer, params={**layer.params, "weights": changed, "stage": stage})
+
+
+@needs_arm
+def test_fitted_stage_equals_portable() -> None:
+    """Dead channels, multiplier 0, saturation, odd numbers of channels: constants fitted to each channel."""
+    fitted = 0
+    for k, (rows, depth, channels) in enumerate([*SHAPES, (3, 130, 7), (6, 260, 4)]):
+        layer = relu_layer(rows, depth, channels, k)
+        for seed in range(2):
+            x = data(rows, depth, seed)
+            expected = call(layer, [x], rows * channels, check=False)
+            for candidate in matmul.candidates(layer):
+                fitted += "_relu_" in (candidate.kernel or "")
+                assert call(candidate, [x], rows * channels).outputs == expected.outputs, candidate.kernel
+    assert fitted > 40
+
+
+@needs_arm
+def test_relu_that_cannot_be_fitted_runs_as_linear() -> None:
+    rows, depth, channels = 4, 8, 16
+    layer = lowered(rows, depth, channels, activation="relu", zero_point=-128)
+    stage = dict(layer.params["stage"])  # type: ignore[arg-type]
+    for shift, expected_kinds in ((-1, {"linear"}), (-8, {"relu"}), (0, set())):
+        stage["shift"] = Constant("shift", np.full(channels, shift, np.int8), "")
+        stage["channel_step"] = 1
+        stage["multiplier"] = Constant("multiplier", np.full(channels, (1 << 30) + 12345, np.int32), "")
+        changed = replace(layer, params={**layer.params, "stage": stage})
+        x = data(rows, depth)
+        expected = call(changed, [x], rows * channels, check=False)
+        made = matmul.candidates(changed)
+        assert {(c.kernel or "").split("_")[-2] for c in made} == expected_kinds
+        for candidate in made:
+            assert call(candidate, [x], rows * channels).outputs == expected.outputs
+
+
+@needs_arm
+def test_fitted_stage_equals_tflite_micro() -> None:
+    """1x1 convolutions with ReLU of all three kernels, in QEMU, against TFLite Micro."""
+    kernels = set()
+    for kind, (depth, channels) in enumerate([(12, 7), (20, 6), (8, 16)]):
+        s = Sweep(20 + kind)
+        x = s.input((1, 7, 5, depth), zero_point=-128)
+        s.conv(x, channels, (1, 1), activation="relu", zero_point=-128, gain=3.0)
+        kernels |= set(assert_golden(s.build(), lambda layer, kind=kind: matmul.candidates(layer)[kind]))  # type: ignore
+    assert kernels == {f"kernels_m4_matmul{kind}_relu_s8" for kind in ("", "_wide", "8x16")}
+
+
 @needs_arm
 @pytest.mark.parametrize("optimize", ["-Os", "-O3"])
 def test_at_other_optimisation_levels(optimize: str) -> None:
@@ -133,18 +198,21 @@ def test_overlap_is_exact_and_tight() -> None:
 @needs_arm
 @pytest.mark.parametrize("kind", [0, 1])
 def test_instructions_are_linear_in_the_features(kind: int) -> None:
+    seen: dict[str, list[tuple[list[float], int]]] = {}
     for activation, zero_point in (("relu", -128), ("relu6", -3)):
-        rows_of_features, counts = [], []
         for rows in (3, 4, 18, 48):
             for depth in (3, 8, 18, 32, 64):
                 for channels in (4, 7, 32):
-                    layer = lowered(rows, depth, channels, activation=activation, zero_point=zero_point)
+                    layer = lowered(rows, depth, channels, activation=activation, zero_point=zero_point, gain=4.0)
                     layer = matmul.candidates(layer)[kind]
                     assert layer.kernel is not None
                     assert ("_wide_" in layer.kernel) == (kind == 1)
-                    rows_of_features.append(list(matmul.FEATURES[layer.kernel](layer).values()))
+                    features = list(matmul.FEATURES[layer.kernel](layer).values())
                     result = call(layer, [data(rows, depth)], rows * channels, check=False)
-                    counts.append(result.instructions)
+                    seen.setdefault(layer.kernel, []).append((features, result.instructions))
+    assert len(seen) == 2, "both variants"
+    for rows_of_features, counts in (zip(*found, strict=True) for found in seen.values()):
+        assert len(counts) > 40
         a, b = np.array(rows_of_features, float), np.array(counts, float)
         x, *_ = np.linalg.lstsq(a / b[:, None], np.ones_like(b), rcond=None)
         assert np.abs(a @ x / b - 1).max() < 0.02

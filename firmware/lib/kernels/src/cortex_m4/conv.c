@@ -100,19 +100,19 @@ static __attribute__((noinline)) void run_tile(state *s) {
 }
 
 static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, const int8_t *input, int8_t *scratch,
-                                               int8_t *output, tile_kernel *kernel, int wide) {
+                                               int8_t *output, tile_kernel *kernel, int32_t block_words,
+                                               int32_t pair_words) {
   const kernels_window *w = &p->window;
   const int32_t words = 4 * p->words, row = words + p->rest, blocks = (w->height * row + 3) / 4;
   const int32_t step = w->stride_width * p->input_channels;
   const int32_t pitch = w->dilation_height * w->input_width * p->input_channels;
-  state s = {
-      {{0, 0, 0}, {0, 0, 0}, w->height, p->words, p->rest},
-      {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
-      p,
-      kernel,
-      p->weights + p->output_channels / 2 * (wide ? KERNELS_M4_WIDE_WORDS(blocks) : KERNELS_M4_TILE_WORDS(blocks)),
-      (int16_t *)(void *)scratch,
-      output};
+  state s = {{{0, 0, 0}, {0, 0, 0}, w->height, p->words, p->rest},
+             {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
+             p,
+             kernel,
+             p->weights + p->output_channels / 2 * (block_words * blocks + pair_words),
+             (int16_t *)(void *)scratch,
+             output};
   int32_t pixel = 0;
   if (p->padded != 0) {
     pad_image(p, input, scratch + p->padded);
@@ -175,15 +175,15 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
   }
 }
 
-#define DEFINE(name, kernel, wide)                                                                        \
+#define DEFINE(name, kernel, block, pair)                                                                 \
   void name(const kernels_m4_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output) { \
-    convolve(params, input, scratch, output, kernel, wide);                                               \
+    convolve(params, input, scratch, output, kernel, block, pair);                                        \
   }
 
-DEFINE(kernels_m4_conv_relu_s8, kernels_m4_tile_relu_s8, 0)
-DEFINE(kernels_m4_conv_linear_s8, kernels_m4_tile_linear_s8, 0)
-DEFINE(kernels_m4_conv_wide_relu_s8, kernels_m4_wide_relu_s8, 1)
-DEFINE(kernels_m4_conv_wide_linear_s8, kernels_m4_wide_linear_s8, 1)
+DEFINE(kernels_m4_conv_relu_s8, kernels_m4_tile_relu_s8, KERNELS_M4_TILE_BLOCK, KERNELS_M4_PAIR_RELU)
+DEFINE(kernels_m4_conv_linear_s8, kernels_m4_tile_linear_s8, KERNELS_M4_TILE_BLOCK, KERNELS_M4_PAIR_LINEAR)
+DEFINE(kernels_m4_conv_wide_relu_s8, kernels_m4_wide_relu_s8, KERNELS_M4_WIDE_BLOCK, KERNELS_M4_PAIR_RELU)
+DEFINE(kernels_m4_conv_wide_linear_s8, kernels_m4_wide_linear_s8, KERNELS_M4_WIDE_BLOCK, KERNELS_M4_PAIR_LINEAR)
 
 #else
 typedef int kernels_m4_conv_is_for_cortex_m4; /* C99 has no empty translation unit */

@@ -38,15 +38,15 @@ static __attribute__((noinline)) void matmul(const kernels_m4_matmul_params *p, 
   }
 }
 
-#define DEFINE(name, kernel, words)                                                                         \
+#define DEFINE(name, kernel, block, pair)                                                                   \
   void name(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch, int8_t *output) { \
-    matmul(params, input, scratch, output, kernel, words((params->depth + 3) / 4));                         \
+    matmul(params, input, scratch, output, kernel, (block) * ((params->depth + 3) / 4) + (pair));           \
   }
 
-DEFINE(kernels_m4_matmul_relu_s8, kernels_m4_tile_relu_s8, KERNELS_M4_TILE_WORDS)
-DEFINE(kernels_m4_matmul_linear_s8, kernels_m4_tile_linear_s8, KERNELS_M4_TILE_WORDS)
-DEFINE(kernels_m4_matmul_wide_relu_s8, kernels_m4_wide_relu_s8, KERNELS_M4_WIDE_WORDS)
-DEFINE(kernels_m4_matmul_wide_linear_s8, kernels_m4_wide_linear_s8, KERNELS_M4_WIDE_WORDS)
+DEFINE(kernels_m4_matmul_relu_s8, kernels_m4_tile_relu_s8, KERNELS_M4_TILE_BLOCK, KERNELS_M4_PAIR_RELU)
+DEFINE(kernels_m4_matmul_linear_s8, kernels_m4_tile_linear_s8, KERNELS_M4_TILE_BLOCK, KERNELS_M4_PAIR_LINEAR)
+DEFINE(kernels_m4_matmul_wide_relu_s8, kernels_m4_wide_relu_s8, KERNELS_M4_WIDE_BLOCK, KERNELS_M4_PAIR_RELU)
+DEFINE(kernels_m4_matmul_wide_linear_s8, kernels_m4_wide_linear_s8, KERNELS_M4_WIDE_BLOCK, KERNELS_M4_PAIR_LINEAR)
 
 #else
 typedef int kernels_m4_matmul_is_for_cortex_m4; /* C99 has no empty translation unit */

@@ -1,17 +1,18 @@
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 @ Rows of 8 inputs times 16, 32 or 64 output channels: a channel's weights stay in registers while rows pass by.
 @ void kernels_m4_narrow_<channels>_<relu|linear>_s8(const int16_t *tile, const int32_t *stream, int8_t *output,
 @                                                  int32_t rows)
 @ void kernels_m4_narrow_widen_s8(const int8_t *input, int16_t *tile, int32_t rows)
 @ Contract: include/kernels/cortex_m4/matmul.h.
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #include "requantize.inc"
 
         .syntax unified
         .thumb
 
-@ Weights are doubled and the accumulator starts at 2*bias, so that it arrives at 2*(sum + bias) without a further step.
+@ Weights are multiplied by a power of two and the sum starts from the scaled bias, so that it arrives as the output stage
+@ takes it without a further step: 2*(sum + bias) for linear, 256*sum + bias for relu (FITTED with e = 8).
 @ A row of the tile has 16 bytes, one of the output 16 << n: with LDM moving r12 on, r12 << n moves along the output too.
-@   r0-r3 weights; r4 2*bias; r5 multiplier; r6 rounding; r7 turns left << 8 | shift (ASR takes the low byte alone)
+@   r0-r3 weights; r4 bias; r5 multiplier; r6 rounding; r7 turns left << 8 | shift (ASR takes the low byte alone)
 @   r12 tile; lr output - ((tile + 16) << n); r8-r11 the row
 .macro ROW variant, n
         ldm     r12!, {r8-r11}
@@ -19,7 +20,11 @@
         smlad   r8, r1, r9, r8
         smlad   r8, r2, r10, r8
         smlad   r8, r3, r11, r8
-        REQUANTIZE \variant, r8, r5, r6, r7, r9
+.ifc \variant,relu
+        FITTED  r8, r5, r6, SCALED_SHIFT
+.else
+        REQUANTIZE linear, r8, r5, r6, r7, r9
+.endif
         strb    r8, [lr, r12, lsl #\n]
 .endm
 
@@ -40,7 +45,11 @@
 kernels_m4_narrow_\channels\()_\variant\()_s8:
         push    {r4-r11, lr}
         sub     sp, sp, #FRAME
-        add     r4, r1, #(32 * \channels)       @ end of the stream
+.ifc \variant,relu
+        add     r4, r1, #(28 * \channels)       @ end of the stream
+.else
+        add     r4, r1, #(32 * \channels)
+.endif
         subs    r5, r3, #1                      @ turns - 1 = (rows - 1) / 4
         lsr     r5, r5, #2
         lsl     r5, r5, #8
@@ -56,11 +65,17 @@ kernels_m4_narrow_\channels\()_\variant\()_s8:
         strd    r5, r8, [sp, #TURNS]
         strd    r0, r9, [sp, #TILE]
 1:      ldr     r12, [sp, #STREAM]
+.ifc \variant,relu
+        ldm     r12!, {r0-r6}
+        str     r12, [sp, #STREAM]
+        ldr     r7, [sp, #TURNS]
+.else
         ldm     r12!, {r0-r7}
         str     r12, [sp, #STREAM]
         ldr     r8, [sp, #TURNS]
-        ldrd    r12, lr, [sp, #TILE]
         add     r7, r7, r8
+.endif
+        ldrd    r12, lr, [sp, #TILE]
         add     r8, lr, #1
         str     r8, [sp, #TO]
         ldr     pc, [sp, #ENTRY]
@@ -82,9 +97,9 @@ kernels_m4_narrow_\channels\()_\variant\()_s8:
         .size   kernels_m4_narrow_\channels\()_\variant\()_s8, . - kernels_m4_narrow_\channels\()_\variant\()_s8
 .endm
 
-        NARROW_KERNEL 16, 0, relu, 36
-        NARROW_KERNEL 32, 1, relu, 36
-        NARROW_KERNEL 64, 2, relu, 36
+        NARROW_KERNEL 16, 0, relu, 32
+        NARROW_KERNEL 32, 1, relu, 32
+        NARROW_KERNEL 64, 2, relu, 32
         NARROW_KERNEL 16, 0, linear, 40
         NARROW_KERNEL 32, 1, linear, 40
         NARROW_KERNEL 64, 2, linear, 40

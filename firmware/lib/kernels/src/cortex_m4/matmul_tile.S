@@ -1,8 +1,8 @@
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 @ Three pixels times pairs of output channels: the inner function of 1x1 convolutions and of convolutions on the Cortex-M4.
 @ void kernels_m4_tile_relu_s8(const int16_t *tile, const int32_t *stream, int8_t *output, const kernels_m4_block *block)
 @ void kernels_m4_tile_linear_s8(the same)
-@ Contract: include/kernels/cortex_m4/matmul.h. Variants relu and linear differ in the output stage alone (requantize.inc).
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+@ Contract: include/kernels/cortex_m4/matmul.h. Variants relu and linear differ in the output stage (requantize.inc).
 #include "matmul_store.inc"
 
         .syntax unified
@@ -12,8 +12,12 @@
 @ output channels of the pair (|W| <= 127: no half overflows). With a pixel's word x = (xb, xa):
 @   SMLAD(w, x)         adds 256*(W1a*xa + W1b*xb) + (W0a*xa + W0b*xb): both channels at once,
 @   SMLAD(SXTB16(w), x) adds W0a*xa + W0b*xb, because the sign-extended low byte of a half is W0.
-@ At the end raw - S0 = 256*S1 exactly, modulo 2^32; with |S1| < 2^23 it is the int32 itself, and 2*S1 is ASR #7 of it.
+@ At the end raw - S0 = 256*S1 exactly, modulo 2^32; with |S1| < 2^23 it is the int32 itself.
 @ Intermediate wrap-around does not matter (SMLAD wraps; the Q flag is nobody's).
+@
+@ Variant linear: sums start at 0 and get their biases at the end, 2*S0 by LSL #1 and 2*S1 by ASR #7.
+@ Variant relu: S0 starts at b0 and raw at b1 + b0, so that they end as S0 + b0 and, less that, 256*S1 + b1: what FITTED
+@ takes, without a further step, with e = 0 for the first channel and e = 8 for the second.
 @
 @ Two input channels: 7 instructions for 12 products, after the word of weights is loaded.
 @   r0-r2 S0 of pixels 0-2; r3-r5 raw of pixels 0-2; r12 tile; w word of weights, clobbered; r8-r10 clobbered.
@@ -28,9 +32,19 @@
         smlad   r2, \w, r10, r2
 .endm
 
-@ The first two of a pair of output channels: nothing to add to, so that no accumulator has to be cleared.
-.macro FIRST_CHANNELS w
+@ The first two of a pair of output channels. Linear: nothing to add to, so that no accumulator has to be cleared.
+@ Relu: r0 and r3 hold what sums start from.
+.macro FIRST_CHANNELS variant, w
         ldm     r12!, {r8-r10}
+.ifc \variant,relu
+        smlad   r4, \w, r9, r3
+        smlad   r5, \w, r10, r3
+        smlad   r3, \w, r8, r3
+        sxtb16  \w, \w
+        smlad   r1, \w, r9, r0
+        smlad   r2, \w, r10, r0
+        smlad   r0, \w, r8, r0
+.else
         smuad   r3, \w, r8
         smuad   r4, \w, r9
         smuad   r5, \w, r10
@@ -38,6 +52,7 @@
         smuad   r0, \w, r8
         smuad   r1, \w, r9
         smuad   r2, \w, r10
+.endif
 .endm
 
 @ Four input channels: 17 instructions for 24 products. lr stream.
@@ -67,10 +82,10 @@ kernels_m4_tile_\variant\()_s8:
         mov     lr, r1
         ldm     r3, {r4-r6}             @ offsets of pixels 1 and 2, blocks of four input channels
         sub     r6, r6, #1              @ the first one is before the loop
-        add     r11, r6, #7             @ turns = (blocks + 7) / 8; the first leaves out (-blocks) % 8
-        lsr     r11, r11, #3
+        add     r11, r6, #15            @ turns = (blocks + 15) / 16; the first leaves out (-blocks) % 16
+        lsr     r11, r11, #4
         rsb     r7, r6, #0
-        and     r7, r7, #7
+        and     r7, r7, #15
         movs    r8, #BLOCK_BYTES
         adr     r9, 2f
         mla     r10, r7, r8, r9
@@ -81,13 +96,17 @@ kernels_m4_tile_\variant\()_s8:
         strd    r11, r0, [sp, #TURNS]
         str     r10, [sp, #ENTRY]
 1:      ldrd    r11, r12, [sp, #TURNS]
+.ifc \variant,relu
+        ldm     lr!, {r0, r3, r6, r7}   @ b0, b1 + b0, two words of weights
+.else
         ldrd    r6, r7, [lr], #8
-        FIRST_CHANNELS r6
+.endif
+        FIRST_CHANNELS \variant, r6
         TWO_CHANNELS r7
         ldr     pc, [sp, #ENTRY]
         .balign 4
 2:      FOUR_CHANNELS
-3:      .rept   7
+3:      .rept   15
         FOUR_CHANNELS
         .endr
         .if     (3b - 2b) - BLOCK_BYTES
@@ -101,18 +120,26 @@ kernels_m4_tile_\variant\()_s8:
         sub     r5, r5, r2
         ldm     sp, {r10-r12}
         ldm     lr!, {r6-r9}
+.ifc \variant,relu
+        STORE_FITTED r0, r1, r2, r6, r7, PLAIN_SHIFT
+        STORE_FITTED r3, r4, r5, r8, r9, SCALED_SHIFT
+        str     r10, [sp, #OUTPUT]
+        lsls    r9, r9, #31             @ the last pair's second rounding is odd, others are even
+        beq     1b
+.else
         add     r0, r6, r0, lsl #1
         add     r1, r6, r1, lsl #1
         add     r2, r6, r2, lsl #1
-        STORE_CHANNEL \variant, r0, r1, r2
+        STORE_LINEAR r0, r1, r2
         ldm     lr!, {r6-r9}
         add     r3, r6, r3, asr #7
         add     r4, r6, r4, asr #7
         add     r5, r6, r5, asr #7
-        STORE_CHANNEL \variant, r3, r4, r5
+        STORE_LINEAR r3, r4, r5
         str     r10, [sp, #OUTPUT]
         cmp     r9, #0                  @ the last pair's shift has its top bit set; ASR takes the low byte alone
         bge     1b
+.endif
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
         .size   kernels_m4_tile_\variant\()_s8, . - kernels_m4_tile_\variant\()_s8

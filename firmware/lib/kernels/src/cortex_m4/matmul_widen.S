@@ -1,7 +1,7 @@
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 @ Three pixels' inputs, widened to int16 and interleaved, as the tile kernels read them.
 @ void kernels_m4_widen_s8(const kernels_m4_windows *windows, int16_t *tile)
 @ Contract: include/kernels/cortex_m4/matmul.h.
-#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
         .syntax unified
         .thumb
 

@@ -10,19 +10,25 @@
 extern "C" {
 #endif
 
-/* A stream holds, for every two output channels in turn, 2 * blocks words of weights and two kernels_m4_channel. Block
- * b's two words belong to inputs (4b, 4b + 2) and (4b + 1, 4b + 3) of the tile's order; the first input of a word is in
- * its low half; a half is 256 * W1 + W0 of the two output channels, each in -127..127. Sums of the second channel,
- * without bias, stay below 2^23 in absolute value. With an odd number of output channels the last pair repeats the
- * channel before the last: (n - 2, n - 1). Word-aligned. */
+/* Variants: linear for any output stage; relu for outputs with zero point -128, where the output stage has constants
+ * fitted to each channel (kernels_m4_fitted).
+ *
+ * A linear stream holds, for every two output channels in turn, 2 * blocks words of weights and two kernels_m4_channel,
+ * the last with the top bit of its shift set. A relu stream holds the first channel's bias, the sum of both biases,
+ * 2 * blocks words of weights, and both channels' multiplier and rounding; the first channel's bias is added to the
+ * plain sum, which shifts its output by 2. The second rounding is odd in the last pair and even in others. Block b's
+ * two words belong to inputs (4b, 4b + 2) and (4b + 1, 4b + 3) of the tile's order; the first input of a word is in its
+ * low half; a half is 256 * W1 + W0 of the two output channels, each in -127..127. Sums of the second channel, without
+ * bias, stay below 2^23 in absolute value. With an odd number of output channels the last pair repeats the channel
+ * before the last: (n - 2, n - 1), and the two last pairs are marked as such. Word-aligned. */
+enum { KERNELS_M4_TILE_BLOCK = 2, KERNELS_M4_PAIR_LINEAR = 8, KERNELS_M4_PAIR_RELU = 6 }; /* words of both channels */
 
-#define KERNELS_M4_TILE_WORDS(blocks) (2 * (blocks) + 8)
-
-/* A wide stream holds any int8 weights, 16 bits each. For every two output channels in turn: six words, 2 * bias of the
- * first channel three times and of the second three times; 4 * blocks words of weights; and both channels' multiplier,
- * rounding and shift, as in kernels_m4_channel. Inputs in the order above; each pair of inputs has a word for the first
- * channel and one for the second; a half is a weight doubled. */
-#define KERNELS_M4_WIDE_WORDS(blocks) (4 * (blocks) + 12)
+/* A wide stream holds any int8 weights, 16 bits each. For every two output channels in turn: both biases, 4 * blocks
+ * words of weights, and what else both output stages need (linear: multiplier, rounding and shift of
+ * kernels_m4_channel; relu: multiplier and rounding of kernels_m4_fitted). Inputs in the order above; each pair of
+ * inputs has a word for the first channel and one for the second; a half is a weight times 2 (linear) or 256 (relu).
+ * Last pairs are marked. */
+enum { KERNELS_M4_WIDE_BLOCK = 4 };
 
 typedef struct {
   int32_t rows;     /* of input and output: pixels */
@@ -49,9 +55,10 @@ void kernels_m4_matmul_wide_relu_s8(const kernels_m4_matmul_params *params, cons
 void kernels_m4_matmul_wide_linear_s8(const kernels_m4_matmul_params *params, const int8_t *input, int8_t *scratch,
                                       int8_t *output);
 
-/* The same for depth 8 and 16, 32 or 64 channels, for any int8 weights. The stream holds eight words a channel: its
- * weights doubled, two int16 a word, of inputs (0, 2), (1, 3), (4, 6) and (5, 7), and its kernels_m4_channel. scratch:
- * 512 bytes, word-aligned. 32 rows are read before their outputs are written. */
+/* The same for depth 8 and 16, 32 or 64 channels, for any int8 weights. The stream holds a channel's weights times 2
+ * (linear) or 256 (relu), two int16 a word, of inputs (0, 2), (1, 3), (4, 6) and (5, 7), and its output stage, four
+ * words (kernels_m4_channel) or three (kernels_m4_fitted). scratch: 512 bytes, word-aligned. 32 rows are read before
+ * their outputs are written. */
 #define KERNELS_M4_MATMUL8(channels, variant)                                                                      \
   void kernels_m4_matmul8x##channels##_##variant##_s8(const kernels_m4_matmul_params *params, const int8_t *input, \
                                                       int8_t *scratch, int8_t *output)

@@ -19,6 +19,14 @@ typedef struct {
   int32_t shift;      /* to the right, 0 to 22; at least 1 with the sign's term */
 } kernels_m4_channel;
 
+/* One output channel with zero point -128, by constants that were fitted to it. With x = 256 * sum + bias the output is
+ * clamp((floor(x * multiplier / 2^32) + rounding) >> 10, -128, 127). */
+typedef struct {
+  int32_t bias;
+  int32_t multiplier;
+  int32_t rounding;
+} kernels_m4_fitted;
+
 #ifdef __cplusplus
 }
 #endif
