@@ -70,11 +70,33 @@ def _conv(layer: Layer) -> Features:
     }
 
 
+_LINES = ("copied rows", "copied bytes", "lines", "pairs, stride 1", "pairs, wider strides")
+_WINDOWS = ("pixels", "outputs", "window rows", "products")
+
+
 def _depthwise(layer: Layer) -> Features:
+    """Two ways, by copied lines and by windows; what the other one has is 0."""
+    found = _by_lines(layer) if layer.params["lines"] else _by_windows(layer)
+    return {"calls": 1, **dict.fromkeys((*_LINES, *_WINDOWS), 0.0), **found}
+
+
+def _by_lines(layer: Layer) -> Features:
+    batches, height, width = (_number(layer, "window", n) for n in ("batches", "output_height", "output_width"))
+    channels, rows = _number(layer, "input_channels"), _number(layer, "window", "input_height")
+    lines = batches * height * channels
+    stride = _number(layer, "window", "stride_width")
+    return {
+        "copied rows": batches * rows,
+        "copied bytes": batches * rows * _number(layer, "window", "input_width") * channels,
+        "lines": lines,
+        "pairs, stride 1" if stride == 1 else "pairs, wider strides": lines * math.ceil(width / 2),
+    }
+
+
+def _by_windows(layer: Layer) -> Features:
     outputs = _pixels(layer) * _number(layer, "input_channels") * _number(layer, "multiplier")
     rows = outputs * _number(layer, "window", "height")
     return {
-        "calls": 1,
         "pixels": _pixels(layer),
         "outputs": outputs,
         "window rows": rows,
@@ -125,7 +147,7 @@ def code(kernel: str) -> Mapping[str, float]:
 
     Raises KeyError for a kernel that was not measured.
     """
-    return _coefficients().get(kernel, {"code": {}})["code"]
+    return _coefficients()[kernel]["code"]
 
 
 def estimate(kernel: str, features: Features) -> Cost:
@@ -133,11 +155,9 @@ def estimate(kernel: str, features: Features) -> Cost:
 
     Raises KeyError for a kernel or a feature that was not measured.
     """
-    if kernel not in _coefficients():
-        return Cost(0, 0)
     known = _coefficients()[kernel]
 
     def total(unit: str) -> float:
-        return sum(known[unit].get(name, 0) * amount for name, amount in features.items())
+        return sum(known[unit][name] * amount for name, amount in features.items())
 
     return Cost(total("instructions"), total("cycles"))
