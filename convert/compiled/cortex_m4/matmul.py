@@ -14,7 +14,7 @@ from convert.compiled.cortex_m4 import stage as stages
 from convert.compiled.layer import Array, Constant, Layer, Value
 
 PIXELS = 3  # a tile
-TURN, WIDE_TURN = 16, 4  # blocks of four inputs in one turn of the unrolled loop
+TURN, WIDE_TURN = 8, 4  # blocks of four inputs in one turn of the unrolled loop
 LAYOUT = "stream: for two output channels 256 * second + first of inputs (0, 2), (1, 3) of every four, and their stages"
 NARROW_DEPTH, NARROW_CHANNELS = 8, (16, 32, 64)
 NARROW_ROWS, NARROW_TURN = 32, 4  # a tile of matmul_narrow_rows.S, and rows in a turn of its loop

@@ -82,10 +82,10 @@ kernels_m4_tile_\variant\()_s8:
         mov     lr, r1
         ldm     r3, {r4-r6}             @ offsets of pixels 1 and 2, blocks of four input channels
         sub     r6, r6, #1              @ the first one is before the loop
-        add     r11, r6, #15            @ turns = (blocks + 15) / 16; the first leaves out (-blocks) % 16
-        lsr     r11, r11, #4
+        add     r11, r6, #7             @ turns = (blocks + 7) / 8; the first leaves out (-blocks) % 8
+        lsr     r11, r11, #3
         rsb     r7, r6, #0
-        and     r7, r7, #15
+        and     r7, r7, #7
         movs    r8, #BLOCK_BYTES
         adr     r9, 2f
         mla     r10, r7, r8, r9
@@ -106,7 +106,7 @@ kernels_m4_tile_\variant\()_s8:
         ldr     pc, [sp, #ENTRY]
         .balign 4
 2:      FOUR_CHANNELS
-3:      .rept   15
+3:      .rept   7
         FOUR_CHANNELS
         .endr
         .if     (3b - 2b) - BLOCK_BYTES
