@@ -18,8 +18,10 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
       s10 += a1 * b0;
       s11 += a1 * b1;
     }
-    kernels_two_outputs(stage, first + c, s00, s10, out0 + c, out1 + c);
-    kernels_two_outputs(stage, first + c + 1, s01, s11, out0 + c + 1, out1 + c + 1);
+    out0[c] = kernels_output(stage, first + c, s00);
+    out0[c + 1] = kernels_output(stage, first + c + 1, s01);
+    out1[c] = kernels_output(stage, first + c, s10);
+    out1[c + 1] = kernels_output(stage, first + c + 1, s11);
     w0 = w1;
   }
   if (c < channels) {
@@ -28,7 +30,8 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
       s0 += row0[d] * w0[d];
       s1 += row1[d] * w0[d];
     }
-    kernels_two_outputs(stage, first + c, s0, s1, out0 + c, out1 + c);
+    out0[c] = kernels_output(stage, first + c, s0);
+    out1[c] = kernels_output(stage, first + c, s1);
   }
 }
 
