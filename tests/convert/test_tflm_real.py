@@ -105,9 +105,8 @@ class Bench:
     def run(self, name, files):
         """Build the project with `files` in place of the generated ones and run it in QEMU."""
         folder = self.folder / name
-        config = emit.render(
-            "common/model_config.h.j2", {"board": "qemu_m4", "model": "net", "model_sha256": self.graph.sha256}
-        )
+        names = {"board": "qemu_m4", "model": "net", "model_sha256": self.graph.sha256, "reset": False}
+        config = emit.render("common/model_config.h.j2", names)
         common = {**vectors.render_vectors(self.graph, self.vectors), "model_config.h": config}
         emit.write_tree(folder / "src", {**common, **files})
         ports = [FIRMWARE / "ports/qemu_mps2", FIRMWARE / "ports/cortex_m"]
