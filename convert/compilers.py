@@ -17,6 +17,9 @@ class Compiler:
     packages: str
 
 
+# How a model and its kernels are compiled, by what --optimize asks for.
+LEVELS = {"speed": "-O2", "size": "-Os"}
+
 COMPILERS = {
     "armv7e-m": Compiler("arm-none-eabi-", "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib"),
 }

@@ -26,7 +26,6 @@ PREFIX = compilers.COMPILERS["armv7e-m"].prefix
 CPU = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 PORT = FIRMWARE / "ports" / "cortex_m"
 QEMU = "qemu-system-arm"
-LEVELS = {"speed": "-O2", "size": "-Os"}
 
 # Memory of QEMU's mps2-an386; the core's own registers are plain memory in Unicorn.
 _FLASH, _RAM, _MEMORY = 0, 0x20000000, 4 << 20
@@ -43,7 +42,7 @@ def flags(optimize: str) -> list[str]:
     """Options of the cross compiler for the model and its kernels."""
     warnings = [w for w in host.WARNINGS if w != "-Wpedantic"]  # ports speak to the hardware in assembly
     include = ["-I", str(host.KERNELS / "include"), "-I", str(FIRMWARE / "include")]
-    return [*CPU, "-std=c99", LEVELS[optimize], "-ffunction-sections", "-fdata-sections", *warnings, *include]
+    return [*CPU, "-std=c99", compilers.LEVELS[optimize], "-ffunction-sections", "-fdata-sections", *warnings, *include]
 
 
 def kernels(compiled: CompiledModel) -> list[Path]:
@@ -196,21 +195,23 @@ class _Run:
         if self.uc.reg_read(self.arm.UC_ARM_REG_PC) & ~1 != until:
             raise ToolError("the compiled model did not end in time in Unicorn")
 
+    def _call(self, name: str, argument: int, back: int) -> None:
+        """Call a function of one argument that returns to the address `back`."""
+        self.uc.reg_write(self.arm.UC_ARM_REG_R0, argument)
+        self.uc.reg_write(self.arm.UC_ARM_REG_LR, back | 1)
+        self._go(self._address(name), back)
+
     def profile(self, vector: host.Bytes) -> Profile:
         """Run compiled_model_run() on the vector, from the model's first state."""
         arm, uc, graph, plan = self.arm, self.uc, self.compiled.graph, self.compiled.plan
         entry, back = self._address("compiled_model_run"), self._address("app_run")
         arena = self._address("arena")
-        uc.reg_write(arm.UC_ARM_REG_R0, arena)
-        uc.reg_write(arm.UC_ARM_REG_LR, back | 1)
-        self._go(self._address("compiled_model_reset"), back)
+        self._call("compiled_model_reset", arena, back)
         at = 0
         for i in graph.inputs:
             size = graph.tensors[i].nbytes
             uc.mem_write(arena + plan.tensors[i], vector[at : at + size].tobytes())
             at += size
-        uc.reg_write(arm.UC_ARM_REG_R0, arena)
-        uc.reg_write(arm.UC_ARM_REG_LR, back | 1)
         sp = uc.reg_read(arm.UC_ARM_REG_SP)
         paint = 16384
         uc.mem_write(sp - paint, bytes([_PAINT]) * paint)
@@ -222,7 +223,7 @@ class _Run:
 
         hook = uc.hook_add(self.unicorn.UC_HOOK_BLOCK, block)
         uc.ctl_flush_tb()
-        self._go(entry, back)
+        self._call("compiled_model_run", arena, back)
         uc.hook_del(hook)
         painted = np.frombuffer(bytes(uc.mem_read(sp - paint, paint)), np.uint8)
         used = np.flatnonzero(painted != _PAINT)

@@ -24,9 +24,8 @@ def fastest(graph: Graph, options: Sequence[Sequence[Layer]], cycles: Callable[[
     The limit is the largest need of any layer, each with its leanest option, and some more: a kernel that takes
     scratch memory where there is plenty is free, and one that would make the arena much larger is not taken.
     """
-    needs = _needs(graph, options)
-    limit = arena_limit(max(min(need) for need in needs))
-    return tuple(_best(given, need, limit, cycles) for given, need in zip(options, needs, strict=True))
+    # What a layer without a choice costs is not known, and need not be.
+    return tuple(min(given, key=cycles) if len(given) > 1 else given[0] for given in _within_limit(graph, options))
 
 
 def smallest(
@@ -42,12 +41,7 @@ def smallest(
     are decided one after the other, given the others, until nothing changes; once from the first options on and once
     from each kernel wherever it is one, and the best end is taken. The arena is limited as in `fastest`.
     """
-    needs = _needs(graph, options)
-    limit = arena_limit(max(min(need) for need in needs))
-    allowed = [
-        [layer for layer, size in zip(given, need, strict=True) if size <= limit]
-        for given, need in zip(options, needs, strict=True)
-    ]
+    allowed = _within_limit(graph, options)
     free = [k for k, given in enumerate(allowed) if len(given) > 1]
 
     def price(chosen: Sequence[Layer]) -> float:
@@ -75,10 +69,14 @@ def smallest(
     return tuple(ends[prices.index(min(prices))])
 
 
-def _best(given: Sequence[Layer], need: Sequence[int], limit: float, cycles: Callable[[Layer], float]) -> Layer:
-    if len(given) == 1:
-        return given[0]
-    return min((layer for layer, size in zip(given, need, strict=True) if size <= limit), key=cycles)
+def _within_limit(graph: Graph, options: Sequence[Sequence[Layer]]) -> list[list[Layer]]:
+    """The options that the arena's limit allows, at least one a layer."""
+    needs = _needs(graph, options)
+    limit = arena_limit(max(min(need) for need in needs))
+    return [
+        [layer for layer, size in zip(given, need, strict=True) if size <= limit]
+        for given, need in zip(options, needs, strict=True)
+    ]
 
 
 def _needs(graph: Graph, options: Sequence[Sequence[Layer]]) -> list[list[int]]:

@@ -14,7 +14,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "firmware" / "pio" / "scripts")]
 
 from project import BUDGET_MARK, Project, ProjectError  # noqa: E402
 
-from convert import budget  # noqa: E402
+from convert import budget, compilers  # noqa: E402
 from convert.errors import PipelineError  # noqa: E402
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
@@ -30,7 +30,7 @@ def fail(env, *lines):
 
 def add_sources(env, project):
     """Name every source folder; the model is compiled as asked for, our C on bare metal without warnings."""
-    level = {"speed": "-O2", "size": "-Os"}[project.build["optimize"]]
+    level = compilers.LEVELS[project.build["optimize"]]
     strict = " ".join(WARNINGS) if project.entry["platform"] == "bare" else ""
     env.Append(
         CPPPATH=[str(folder) for folder in project.include_folders()],

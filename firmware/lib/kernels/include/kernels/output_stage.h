@@ -29,26 +29,6 @@ static inline int8_t kernels_output(const kernels_output_stage *stage, int32_t c
   return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
 }
 
-/* The outputs for two accumulators of channel `channel`, whose numbers are read once. */
-static inline void kernels_two_outputs(const kernels_output_stage *stage, int32_t channel, int32_t a, int32_t b,
-                                       int8_t *to_a, int8_t *to_b) {
-  const int32_t i = channel * stage->channel_step;
-  const int32_t bias = stage->bias[channel], multiplier = stage->multiplier[i];
-  const int32_t left_over = -2 - stage->shift[i];
-  const int32_t zero_point = stage->zero_point, minimum = stage->minimum, maximum = stage->maximum;
-  a = fixed_add(a, bias);
-  b = fixed_add(b, bias);
-  if (left_over >= 0) {
-    a = fixed_multiply_right(a, multiplier, (unsigned)left_over);
-    b = fixed_multiply_right(b, multiplier, (unsigned)left_over);
-  } else {
-    a = fixed_multiply(a, multiplier, -2 - left_over);
-    b = fixed_multiply(b, multiplier, -2 - left_over);
-  }
-  *to_a = (int8_t)fixed_clamp(fixed_add(a, zero_point), minimum, maximum);
-  *to_b = (int8_t)fixed_clamp(fixed_add(b, zero_point), minimum, maximum);
-}
-
 #ifdef __cplusplus
 }
 #endif
