@@ -92,9 +92,7 @@ static __attribute__((noinline)) void run_tile(state *s) {
   kernels_m4_widen_s8(&s->windows, s->tile);
   s->kernel(s->tile, p->weights, s->output, &s->block);
   if ((p->output_channels & 1) != 0) {
-    kernels_m4_block last = s->block;
-    last.pairs = 1;
-    s->kernel(s->tile, s->last, s->output + p->output_channels - 2, &last);
+    s->kernel(s->tile, s->last, s->output + p->output_channels - 2, &s->block);
   }
   s->output += 3 * p->output_channels;
 }
@@ -107,7 +105,7 @@ static __attribute__((noinline)) void convolve(const kernels_m4_conv_params *p, 
   const int32_t step = w->stride_width * p->input_channels;
   const int32_t pitch = w->dilation_height * w->input_width * p->input_channels;
   state s = {{{0, 0, 0}, {0, 0, 0}, w->height, p->words, p->rest},
-             {{p->output_channels, 2 * p->output_channels}, blocks, p->output_channels / 2},
+             {{p->output_channels, 2 * p->output_channels}, blocks},
              p,
              kernel,
              p->weights + p->output_channels / 2 * (block_words * blocks + pair_words),

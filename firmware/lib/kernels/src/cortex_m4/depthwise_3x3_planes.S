@@ -52,7 +52,6 @@
 .equ    RETURN, 88
 .equ    SAVED, 92               @ two registers
 .equ    FRAME, 100              @ with 9 saved registers a multiple of 8
-.equ    SCALED_SHIFT, 10
 
 @ Copying. r0 input, r1 plane, r2, r3, r4, r10: 1, 3, 5 and 7 times the bytes between elements, r5 SKIP, r11 CODE, r12 rows
 @ left; r6-r9 clobbered.

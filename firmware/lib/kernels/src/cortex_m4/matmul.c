@@ -11,7 +11,7 @@ static __attribute__((noinline)) void matmul(const kernels_m4_matmul_params *p, 
   const int32_t depth = p->depth, channels = p->channels;
   int16_t *tile = (int16_t *)(void *)scratch;
   kernels_m4_windows windows = {{input, input + depth, input + 2 * depth}, {0, 0, 0}, 1, depth / 4, depth % 4};
-  kernels_m4_block block = {{channels, 2 * channels}, (depth + 3) / 4, channels / 2};
+  kernels_m4_block block = {{channels, 2 * channels}, (depth + 3) / 4};
   int8_t *out = output;
   for (int32_t left = p->rows; left > 0; left -= 3) {
     if (left < 3) {
@@ -26,9 +26,7 @@ static __attribute__((noinline)) void matmul(const kernels_m4_matmul_params *p, 
     kernels_m4_widen_s8(&windows, tile);
     kernel(tile, p->weights, out, &block);
     if ((channels & 1) != 0) {
-      kernels_m4_block last = block;
-      last.pairs = 1;
-      kernel(tile, p->weights + block.pairs * pair_words, out + channels - 2, &last);
+      kernel(tile, p->weights + channels / 2 * pair_words, out + channels - 2, &block);
     }
     for (int i = 0; i < 3; i++) windows.row[i] += 3 * depth;
     out += 3 * channels;

@@ -89,10 +89,10 @@ void kernels_m4_widen_s8(const kernels_m4_windows *windows, int16_t *tile);
 typedef struct {
   int32_t offset[2]; /* of pixels 1 and 2 from pixel 0 in the output; a pixel of a short block repeats another one */
   int32_t blocks;    /* of four inputs, at least 1 */
-  int32_t pairs;     /* of output channels, at least 1 */
 } kernels_m4_block;
 
-/* All outputs of three pixels: 2 * pairs bytes each. Word-aligned tile (24 * blocks bytes) and stream. */
+/* The outputs of three pixels up to a pair that is marked as a last one. Word-aligned tile (24 * blocks bytes) and
+ * stream. */
 void kernels_m4_tile_relu_s8(const int16_t *tile, const int32_t *stream, int8_t *output, const kernels_m4_block *block);
 void kernels_m4_tile_linear_s8(const int16_t *tile, const int32_t *stream, int8_t *output,
                                const kernels_m4_block *block);
