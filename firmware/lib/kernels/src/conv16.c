@@ -17,14 +17,14 @@ static taps within(int32_t at, int32_t size, int32_t step, int32_t length) {
 
 /* The sum of one output channel; `from` is the first element within the image, `by` its weight. */
 static int64_t window_sum(const kernels_conv_s16_params *p, const taps *y, const taps *x, const int16_t *from,
-                          const int8_t *by) {
+                          const KERNELS_FLASH int8_t *by) {
   const kernels_window *w = &p->window;
   const int32_t depth = p->input_channels / p->groups;
   const int32_t step = w->dilation_width * p->input_channels;
   int64_t sum = 0;
   for (int32_t i = 0; i < y->count; i++) {
     const int16_t *at = from;
-    const int8_t *weights = by;
+    const KERNELS_FLASH int8_t *weights = by;
     for (int32_t j = 0; j < x->count; j++) {
       for (int32_t d = 0; d < depth; d++) sum += (int64_t)at[d] * weights[d];
       at += step;
@@ -49,7 +49,7 @@ void kernels_conv_s16(const kernels_conv_s16_params *params, const int16_t *inpu
         const int32_t left = j * w->stride_width - w->pad_left;
         const taps x = within(left, w->width, w->dilation_width, w->input_width);
         const int32_t row = top + y.first * w->dilation_height, column = left + x.first * w->dilation_width;
-        const int8_t *weights = params->weights + (y.first * w->width + x.first) * depth;
+        const KERNELS_FLASH int8_t *weights = params->weights + (y.first * w->width + x.first) * depth;
         const int32_t at = (row * w->input_width + column) * params->input_channels;
         for (int32_t group = 0; group < params->groups; group++) {
           for (int32_t c = group * per_group; c < (group + 1) * per_group; c++) {

@@ -9,7 +9,7 @@ typedef struct {
   const int8_t *x; /* its first element, channel 0 */
   int32_t x_row_step;
   int32_t x_column_step;
-  const int8_t *weights; /* of that element, output channel 0 */
+  const KERNELS_FLASH int8_t *weights; /* of that element, output channel 0 */
   int32_t weights_row_step;
   int32_t weights_column_step;
 } part;
@@ -28,7 +28,7 @@ static void four(const part *a, int32_t zero_point, const kernels_output_stage *
   int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
   for (int32_t i = 0; i < a->rows; i++) {
     const int8_t *x = a->x + i * a->x_row_step + channel;
-    const int8_t *w = a->weights + i * a->weights_row_step + channel;
+    const KERNELS_FLASH int8_t *w = a->weights + i * a->weights_row_step + channel;
     for (int32_t j = a->columns; j > 0; j--) {
       s0 += (x[0] - zero_point) * w[0];
       s1 += (x[1] - zero_point) * w[1];
@@ -49,7 +49,7 @@ static int32_t one(const part *a, int32_t zero_point, int32_t from, int32_t chan
   int32_t sum = 0;
   for (int32_t i = 0; i < a->rows; i++) {
     const int8_t *x = a->x + i * a->x_row_step + from;
-    const int8_t *w = a->weights + i * a->weights_row_step + channel;
+    const KERNELS_FLASH int8_t *w = a->weights + i * a->weights_row_step + channel;
     for (int32_t j = 0; j < a->columns; j++) {
       sum += (x[j * a->x_column_step] - zero_point) * w[j * a->weights_column_step];
     }
@@ -157,7 +157,7 @@ __attribute__((noinline)) static void output_row(const kernels_depthwise_params 
   const int32_t pairs = (p->window.output_width + 1) / 2, odd = p->window.output_width % 2;
   for (int32_t c = 0; c < channels; c++) {
     int32_t k[9], sum = 0;
-    const int8_t *weights = p->weights + c;
+    const KERNELS_FLASH int8_t *weights = p->weights + c;
     int32_t *row = k + 3 * top;
     for (int32_t i = 3; i > 0; i--) {
       const int32_t k0 = weights[0], k1 = weights[channels], k2 = weights[2 * channels];

@@ -4,7 +4,7 @@
 
 void kernels_table_8(const kernels_table_params *params, const void *input, void *output) {
   const uint8_t *from = (const uint8_t *)input;
-  const uint8_t *table = params->table;
+  const KERNELS_FLASH uint8_t *table = params->table;
   uint8_t *to = (uint8_t *)output;
   for (int32_t i = 0; i < params->elements; i++) {
     to[i] = table[from[i]];

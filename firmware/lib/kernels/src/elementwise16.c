@@ -47,7 +47,7 @@ void kernels_mul_s16(const kernels_mul_params *params, const int16_t *a, const i
       for (int32_t k = 0; k < shape[2]; k++) {
         const int16_t *x = a + i * s[0] + j * s[1] + k * s[2], *y = b + i * t[0] + j * t[1] + k * t[2];
         for (int32_t l = 0; l < shape[3]; l++) {
-          const int32_t z = fixed_multiply(x[l * s[3]] * y[l * t[3]], p->multiplier, p->shift);
+          const int32_t z = fixed_multiply((int32_t)x[l * s[3]] * y[l * t[3]], p->multiplier, p->shift);
           *output++ = (int16_t)fixed_clamp(z, p->minimum, p->maximum);
         }
       }

@@ -7,7 +7,7 @@
 
 static int32_t clamp16(int32_t x) { return fixed_clamp(x, INT16_MIN, INT16_MAX); }
 
-static int32_t dot(const int8_t *a, const int8_t *b, int32_t count) {
+static int32_t dot(const int8_t *a, const KERNELS_FLASH int8_t *b, int32_t count) {
   int32_t sum = 0;
   for (int32_t i = 0; i < count; i++) sum += a[i] * b[i];
   return sum;

@@ -1,16 +1,16 @@
 #include "kernels/matmul.h"
 
 /* Two rows by two channels: four products a pair of loads, and still few enough registers for a Cortex-M. */
-void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const int8_t *weights,
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const KERNELS_FLASH int8_t *weights,
                          const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
                          int8_t *out1) {
-  const int8_t *w0 = weights + first * depth;
+  const KERNELS_FLASH int8_t *w0 = weights + first * depth;
   int32_t c = 0;
   for (; c + 1 < channels; c += 2) {
-    const int8_t *w1 = w0 + depth;
+    const KERNELS_FLASH int8_t *w1 = w0 + depth;
     int32_t s00 = 0, s01 = 0, s10 = 0, s11 = 0;
     const int8_t *x0 = row0, *x1 = row1;
-    for (const int8_t *end = w1; w0 != end;) {
+    for (const KERNELS_FLASH int8_t *end = w1; w0 != end;) {
       const int32_t a0 = *x0++, a1 = *x1++;
       const int32_t b0 = *w0++, b1 = *w1++;
       s00 += a0 * b0;
@@ -36,12 +36,12 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
 }
 
 /* One row by four channels: every input that is loaded serves four products. */
-void kernels_one_row_s8(const int8_t *row, int32_t depth, const int8_t *weights, const kernels_output_stage *stage,
-                        int32_t first, int32_t channels, int8_t *out) {
-  const int8_t *w = weights + first * depth;
+void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH int8_t *weights,
+                        const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out) {
+  const KERNELS_FLASH int8_t *w = weights + first * depth;
   int32_t c = 0;
   for (; c + 3 < channels; c += 4) {
-    const int8_t *w1 = w + depth, *w2 = w1 + depth, *w3 = w2 + depth;
+    const KERNELS_FLASH int8_t *w1 = w + depth, *w2 = w1 + depth, *w3 = w2 + depth;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
     for (int32_t d = 0; d < depth; d++) {
       const int32_t a = row[d];

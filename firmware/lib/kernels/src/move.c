@@ -35,7 +35,7 @@ void kernels_move(const kernels_move_params *params, const void *input, void *ou
 
 void kernels_move_from(const kernels_move_from_params *params, const void *input, void *output) {
   const int32_t *n = params->counts;
-  const int32_t *a = params->offsets, *b = a + n[0], *c = b + n[1], *d = c + n[2];
+  const KERNELS_FLASH int32_t *a = params->offsets, *b = a + n[0], *c = b + n[1], *d = c + n[2];
   uint8_t *to = (uint8_t *)output;
   for (int32_t i = 0; i < n[0]; i++) {
     for (int32_t j = 0; j < n[1]; j++) {
@@ -52,7 +52,7 @@ void kernels_move_from(const kernels_move_from_params *params, const void *input
 
 void kernels_move_to(const kernels_move_to_params *params, const void *input, void *output) {
   const int32_t *n = params->counts;
-  const int32_t *a = params->offsets, *b = a + n[0], *c = b + n[1], *d = c + n[2];
+  const KERNELS_FLASH int32_t *a = params->offsets, *b = a + n[0], *c = b + n[1], *d = c + n[2];
   const uint8_t *from = (const uint8_t *)input;
   memset(output, params->value, (size_t)params->output_bytes);
   for (int32_t i = 0; i < n[0]; i++) {

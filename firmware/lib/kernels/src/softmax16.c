@@ -2,9 +2,9 @@
 
 #include "kernels/fixed_point.h"
 
-static int32_t interpolate(const int16_t *table, int32_t x) {
+static int32_t interpolate(const KERNELS_FLASH int16_t *table, int32_t x) {
   x = fixed_clamp(x, INT16_MIN, INT16_MAX);
-  const int16_t *at = table + 256 + (x >> 7);
+  const KERNELS_FLASH int16_t *at = table + 256 + (x >> 7);
   return (int16_t)(at[0] + (((int16_t)(at[1] - at[0]) * (x & 127) + 64) >> 7));
 }
 

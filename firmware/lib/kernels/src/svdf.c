@@ -3,7 +3,7 @@
 #include "kernels/fixed_point.h"
 
 /* A filter's newest value, without the state's zero point. */
-static int32_t feature(const kernels_svdf_params *p, const int8_t *input, const int8_t *weights) {
+static int32_t feature(const kernels_svdf_params *p, const int8_t *input, const KERNELS_FLASH int8_t *weights) {
   uint32_t sum = 0;
   for (int32_t i = 0; i < p->inputs; i++) {
     sum += (uint32_t)((input[i] - p->input_zero_point) * weights[i]);
@@ -17,7 +17,8 @@ static int8_t stage(const kernels_svdf_params *p, uint32_t sum) {
 }
 
 /* Forgets the oldest value, takes in the newest, and returns the filter's sum over time. */
-static uint32_t remember_s8(const kernels_svdf_params *p, int32_t newest, int8_t *state, const int8_t *weights) {
+static uint32_t remember_s8(const kernels_svdf_params *p, int32_t newest, int8_t *state,
+                            const KERNELS_FLASH int8_t *weights) {
   uint32_t sum = 0;
   for (int32_t i = 0; i < p->memory; i++) {
     state[i] =
@@ -27,7 +28,8 @@ static uint32_t remember_s8(const kernels_svdf_params *p, int32_t newest, int8_t
   return sum;
 }
 
-static uint32_t remember_s16(const kernels_svdf_params *p, int32_t newest, int16_t *state, const int16_t *weights) {
+static uint32_t remember_s16(const kernels_svdf_params *p, int32_t newest, int16_t *state,
+                             const KERNELS_FLASH int16_t *weights) {
   uint32_t sum = 0;
   for (int32_t i = 0; i < p->memory; i++) {
     state[i] =
@@ -39,7 +41,7 @@ static uint32_t remember_s16(const kernels_svdf_params *p, int32_t newest, int16
 
 void kernels_svdf_s8(const kernels_svdf_params *params, const int8_t *input, int8_t *state, int8_t *output) {
   for (int32_t n = 0; n < params->batches; n++) {
-    const int8_t *features = params->features, *time = params->time;
+    const KERNELS_FLASH int8_t *features = params->features, *time = params->time;
     for (int32_t u = 0; u < params->units; u++) {
       uint32_t sum = (uint32_t)params->bias[u];
       for (int32_t r = 0; r < params->rank; r++) {
@@ -56,8 +58,8 @@ void kernels_svdf_s8(const kernels_svdf_params *params, const int8_t *input, int
 
 void kernels_svdf_s16(const kernels_svdf_params *params, const int8_t *input, int16_t *state, int8_t *output) {
   for (int32_t n = 0; n < params->batches; n++) {
-    const int8_t *features = params->features;
-    const int16_t *time = params->time;
+    const KERNELS_FLASH int8_t *features = params->features;
+    const KERNELS_FLASH int16_t *time = params->time;
     for (int32_t u = 0; u < params->units; u++) {
       uint32_t sum = (uint32_t)params->bias[u];
       for (int32_t r = 0; r < params->rank; r++) {

@@ -22,13 +22,13 @@ static reach reach_of(int32_t place, int32_t stride, int32_t size, int32_t lengt
 }
 
 static int32_t sum_of(const kernels_transpose_conv_params *p, const reach *y, const reach *x, const int8_t *image,
-                      const int8_t *weights) {
+                      const KERNELS_FLASH int8_t *weights) {
   const kernels_window *w = &p->window;
   const int32_t depth = p->input_channels, zero_point = p->input_zero_point;
   int32_t sum = 0;
   for (int32_t i = 0; i < y->count; i++) {
     const int8_t *from = image + ((y->at - i) * w->input_width + x->at) * depth;
-    const int8_t *by = weights + ((y->tap + i * w->stride_height) * w->width + x->tap) * depth;
+    const KERNELS_FLASH int8_t *by = weights + ((y->tap + i * w->stride_height) * w->width + x->tap) * depth;
     for (int32_t j = 0; j < x->count; j++) {
       for (int32_t d = 0; d < depth; d++) {
         sum += (from[d] - zero_point) * by[d];
@@ -60,15 +60,15 @@ void kernels_transpose_conv_s8(const kernels_transpose_conv_params *params, cons
 }
 
 static int64_t sum_of_s16(const kernels_transpose_conv_s16_params *p, const reach *y, const reach *x,
-                          const int16_t *image, const int8_t *weights) {
+                          const int16_t *image, const KERNELS_FLASH int8_t *weights) {
   const kernels_window *w = &p->window;
   const int32_t depth = p->input_channels;
   int64_t sum = 0;
   for (int32_t i = 0; i < y->count; i++) {
     const int16_t *from = image + ((y->at - i) * w->input_width + x->at) * depth;
-    const int8_t *by = weights + ((y->tap + i * w->stride_height) * w->width + x->tap) * depth;
+    const KERNELS_FLASH int8_t *by = weights + ((y->tap + i * w->stride_height) * w->width + x->tap) * depth;
     for (int32_t j = 0; j < x->count; j++) {
-      for (int32_t d = 0; d < depth; d++) sum += from[d] * by[d];
+      for (int32_t d = 0; d < depth; d++) sum += (int32_t)from[d] * by[d];
       from -= depth;
       by += w->stride_width * depth;
     }

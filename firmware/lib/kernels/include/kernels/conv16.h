@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/fixed_point.h"
+#include "kernels/flash.h"
 #include "kernels/window.h"
 
 #ifdef __cplusplus
@@ -14,11 +15,11 @@ extern "C" {
 /* Arrays have one entry an output channel. With channel_step 0, multiplier and shift have a single entry that serves
  * all channels. All zero points are 0. */
 typedef struct {
-  const int64_t *bias;
+  const KERNELS_FLASH int64_t *bias;
   /* wide: the multiplier's upper 16 bits, 0 to 32,767, and shift -31 to 7: (x * multiplier) / 2^(15 - shift), rounded
    * once, ties up; otherwise multiplier in [0, 2^31) and shift -31 to 30, rounded twice. */
-  const int32_t *multiplier;
-  const int8_t *shift;
+  const KERNELS_FLASH int32_t *multiplier;
+  const KERNELS_FLASH int8_t *shift;
   int32_t channel_step; /* 1: per channel, 0: per tensor */
   int32_t wide;         /* 1: sums of 64 bits, 0: of 32 bits, which wrap */
   int32_t minimum;      /* of the fused activation, within -32,768..32,767 */
@@ -44,8 +45,8 @@ typedef struct {
   kernels_window window;
   int32_t input_channels;
   int32_t output_channels;
-  int32_t groups;        /* divides both numbers of channels; as many as input channels: a depthwise convolution */
-  const int8_t *weights; /* OHWI: [output_channels][height][width][input_channels / groups] */
+  int32_t groups; /* divides both numbers of channels; as many as input channels: a depthwise convolution */
+  const KERNELS_FLASH int8_t *weights; /* OHWI: [output_channels][height][width][input_channels / groups] */
   kernels_output_stage_s16 stage;
 } kernels_conv_s16_params;
 

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
 #include "kernels/output_stage.h"
 #include "kernels/window.h"
 
@@ -17,7 +18,7 @@ typedef struct {
   int32_t multiplier;       /* output channels an input channel; output channel c reads input channel c / multiplier */
   int32_t lines;            /* 1: works on three copied lines, see scratch */
   int32_t input_zero_point; /* taken from every input before it is multiplied */
-  const int8_t *weights;    /* [height][width][input_channels * multiplier] */
+  const KERNELS_FLASH int8_t *weights; /* [height][width][input_channels * multiplier] */
   kernels_output_stage stage;
 } kernels_depthwise_params;
 

@@ -4,13 +4,15 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef struct {
   int32_t elements;
-  const uint8_t *table; /* 256 results, indexed by the input's byte taken as unsigned */
+  const KERNELS_FLASH uint8_t *table; /* 256 results, indexed by the input's byte taken as unsigned */
 } kernels_table_params;
 
 /* output[i] = table[input[i]], for signed and unsigned bytes alike. The output may be the input's memory. */

@@ -7,6 +7,7 @@
 #include "kernels/add.h"
 #include "kernels/binary.h"
 #include "kernels/elementwise.h"
+#include "kernels/flash.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,9 +35,9 @@ void kernels_slopes_s16(const kernels_slopes_s16_params *params, const int16_t *
 
 typedef struct {
   int32_t elements;
-  int32_t multiplier;    /* 0 to 32,767: (x * multiplier) / 2^shift, rounded, are the table's steps */
-  int32_t shift;         /* 0 to 31 */
-  const uint16_t *table; /* see sigmoid16.h */
+  int32_t multiplier;                  /* 0 to 32,767: (x * multiplier) / 2^shift, rounded, are the table's steps */
+  int32_t shift;                       /* 0 to 31 */
+  const KERNELS_FLASH uint16_t *table; /* see sigmoid16.h */
 } kernels_sigmoid_s16_params;
 
 /* Zero points are 0, the output's scale is 2^-15. The output may be the input's memory. */

@@ -4,18 +4,21 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* The sum before a gate's function, as Q3.12: both products are rescaled and clamped to int16, then added. */
 typedef struct {
-  const int8_t *weights;         /* [units][inputs] */
-  const int8_t *recurrent;       /* [units][units] */
-  const int32_t *bias;           /* [units], with -(input zero point) * (sum of the unit's weights) */
-  const int32_t *recurrent_bias; /* [units]: -(hidden state's zero point) * (sum of the unit's recurrent weights) */
-  int32_t multiplier;            /* in [0, 2^31) */
-  int32_t shift;                 /* -31 to 30 */
+  const KERNELS_FLASH int8_t *weights;   /* [units][inputs] */
+  const KERNELS_FLASH int8_t *recurrent; /* [units][units] */
+  const KERNELS_FLASH int32_t *bias;     /* [units], with -(input zero point) * (sum of the unit's weights) */
+  const KERNELS_FLASH int32_t
+      *recurrent_bias; /* [units]: -(hidden state's zero point) * (sum of the unit's recurrent weights) */
+  int32_t multiplier;  /* in [0, 2^31) */
+  int32_t shift;       /* -31 to 30 */
   int32_t recurrent_multiplier;
   int32_t recurrent_shift;
 } kernels_lstm_gate;
@@ -41,7 +44,7 @@ typedef struct {
   int32_t tanh_multiplier; /* cell state to the table's steps: (cell * tanh_multiplier) / 2^tanh_shift, rounded */
   int32_t tanh_shift;      /* 0 to 30 */
   int32_t clip;            /* largest magnitude of the cell state; 0: any */
-  const uint16_t *table;   /* see sigmoid16.h */
+  const KERNELS_FLASH uint16_t *table; /* see sigmoid16.h */
 } kernels_lstm_params;
 
 /* input: rows of [inputs]; hidden: [batches][units]; cell: [batches][units]; output: rows of [units], the hidden state

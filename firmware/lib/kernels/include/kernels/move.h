@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,8 +23,8 @@ void kernels_move(const kernels_move_params *params, const void *input, void *ou
 
 /* Runs whose offset is the sum of one offset a dimension. */
 typedef struct {
-  int32_t counts[4];      /* offsets in each dimension, outermost first; absent dimensions have one, 0 */
-  const int32_t *offsets; /* all of them, dimension by dimension */
+  int32_t counts[4];                    /* offsets in each dimension, outermost first; absent dimensions have one, 0 */
+  const KERNELS_FLASH int32_t *offsets; /* all of them, dimension by dimension */
   int32_t run;
 } kernels_move_from_params;
 
@@ -31,7 +33,7 @@ void kernels_move_from(const kernels_move_from_params *params, const void *input
 
 typedef struct {
   int32_t counts[4];
-  const int32_t *offsets;
+  const KERNELS_FLASH int32_t *offsets;
   int32_t run;
   int32_t output_bytes;
   int32_t value; /* of every byte of the output that is not written */

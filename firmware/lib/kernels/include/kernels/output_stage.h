@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/fixed_point.h"
+#include "kernels/flash.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -13,12 +14,12 @@ extern "C" {
 /* Arrays have one entry an output channel. With channel_step 0, multiplier and shift have a single entry that serves
  * all channels. */
 typedef struct {
-  const int32_t *bias;
-  const int32_t *multiplier; /* in [0, 2^31) */
-  const int8_t *shift;       /* -31 to 30; negative is to the right */
-  int32_t channel_step;      /* 1: per channel, 0: per tensor */
-  int32_t zero_point;        /* of the output */
-  int32_t minimum;           /* of the fused activation, within -128..127 */
+  const KERNELS_FLASH int32_t *bias;
+  const KERNELS_FLASH int32_t *multiplier; /* in [0, 2^31) */
+  const KERNELS_FLASH int8_t *shift;       /* -31 to 30; negative is to the right */
+  int32_t channel_step;                    /* 1: per channel, 0: per tensor */
+  int32_t zero_point;                      /* of the output */
+  int32_t minimum;                         /* of the fused activation, within -128..127 */
   int32_t maximum;
 } kernels_output_stage;
 

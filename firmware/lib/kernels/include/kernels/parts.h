@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -11,8 +13,8 @@ extern "C" {
 /* The whole is `outer` times a run of each part, one after the other. */
 typedef struct {
   int32_t outer;
-  int32_t count;        /* of parts */
-  const int32_t *bytes; /* of a run of each part */
+  int32_t count;                      /* of parts */
+  const KERNELS_FLASH int32_t *bytes; /* of a run of each part */
 } kernels_parts_params;
 
 /* inputs: the parts; outputs: the whole. The output must not overlap an input. */

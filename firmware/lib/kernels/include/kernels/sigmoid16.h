@@ -4,13 +4,15 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* `table` holds 1 / (1 + exp(-i / 24)) as Q0.16 for i = 0..255; x has 12 bits of fraction times 3 (a table step is 512
  * for the logistic function and 256 for the tangent, because tanh(x) = 2 * logistic(2 * x) - 1); above INT32_MIN. */
-static inline int16_t kernels_logistic_q15(const uint16_t *table, int32_t x) {
+static inline int16_t kernels_logistic_q15(const KERNELS_FLASH uint16_t *table, int32_t x) {
   const uint32_t distance = (uint32_t)(x < 0 ? -x : x);
   const uint32_t i = distance >> 9;
   uint32_t y = (uint32_t)0x7fff << 10;
@@ -19,7 +21,7 @@ static inline int16_t kernels_logistic_q15(const uint16_t *table, int32_t x) {
   return (int16_t)(y >> 10);
 }
 
-static inline int16_t kernels_tanh_q15(const uint16_t *table, int32_t x) {
+static inline int16_t kernels_tanh_q15(const KERNELS_FLASH uint16_t *table, int32_t x) {
   const uint32_t distance = (uint32_t)(x < 0 ? -x : x);
   const uint32_t i = distance >> 8;
   int32_t y = (int32_t)0xffff << 8;

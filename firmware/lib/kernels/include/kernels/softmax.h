@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -13,7 +15,7 @@ typedef struct {
   int32_t depth;              /* elements of a row, fewer than 4,096 */
   int32_t exponentials_count; /* 1 to 256 */
   /* exp(-beta * scale * d) as Q0.31 for d = 0, 1, ...; beyond the table they are 0. */
-  const int32_t *exponentials;
+  const KERNELS_FLASH int32_t *exponentials;
 } kernels_softmax_params;
 
 /* input, output: [rows][depth]; the output, with scale 1/256 and zero point -128, may be the input's memory. */

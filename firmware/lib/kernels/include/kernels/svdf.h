@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "kernels/flash.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -22,9 +24,9 @@ typedef struct {
   int32_t feature_shift;      /* -31 to 30 */
   int32_t multiplier;         /* from the second sum to the output */
   int32_t shift;
-  const int8_t *features; /* [units * rank][inputs] */
-  const int32_t *bias;    /* [units] */
-  const void *time;       /* [units * rank][memory], of the state's type */
+  const KERNELS_FLASH int8_t *features; /* [units * rank][inputs] */
+  const KERNELS_FLASH int32_t *bias;    /* [units] */
+  const KERNELS_FLASH void *time;       /* [units * rank][memory], of the state's type */
 } kernels_svdf_params;
 
 /* input: [batches][inputs]; state: [batches][units * rank][memory], oldest value first, aligned to its type; output:

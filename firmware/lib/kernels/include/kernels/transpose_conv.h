@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/conv16.h"
+#include "kernels/flash.h"
 #include "kernels/output_stage.h"
 #include "kernels/window.h"
 
@@ -19,8 +20,8 @@ typedef struct {
   kernels_window window;
   int32_t input_channels;
   int32_t output_channels;
-  int32_t input_zero_point; /* taken from every input before it is multiplied */
-  const int8_t *weights;    /* [output_channels][height][width][input_channels] */
+  int32_t input_zero_point;            /* taken from every input before it is multiplied */
+  const KERNELS_FLASH int8_t *weights; /* [output_channels][height][width][input_channels] */
   kernels_output_stage stage;
 } kernels_transpose_conv_params;
 
@@ -32,7 +33,7 @@ typedef struct {
   kernels_window window; /* as above */
   int32_t input_channels;
   int32_t output_channels;
-  const int8_t *weights; /* [output_channels][height][width][input_channels] */
+  const KERNELS_FLASH int8_t *weights; /* [output_channels][height][width][input_channels] */
   kernels_output_stage_s16 stage;
 } kernels_transpose_conv_s16_params;
 
