@@ -36,20 +36,41 @@ class Environment(_Section):
     runtimes: tuple[Runtime, ...] = Field(min_length=1)  # the first one is what `auto` takes
     overhead: Overhead
     emulator: str | None = None  # module of convert.emulate that runs the image
+    flash_origin: int | None = None  # where the application starts; None: the platform's own affair
+    ram_origin: int | None = None
+    upload: Literal["pyocd", "esptool", "uf2", "avrdude"] | None = None  # what flashes an image of the bare platform
+
+
+class Latency(_Section):
+    """What turns instructions into time: an estimate, and where it is from."""
+
+    cycles_per_instruction: float = Field(gt=0)
+    source: str
+    date: str
+
+
+class Energy(_Section):
+    """Supply voltage and current while the core runs, from the data sheet."""
+
+    volts: float = Field(gt=0)
+    milliamps: float = Field(gt=0)
+    source: str
+    date: str
 
 
 class Tinyml(_Section):
     """The section of our own in a board's JSON; sizes in bytes."""
 
-    architecture: Literal["armv7e-m", "xtensa"]
+    architecture: Literal["armv6-m", "armv7-m", "armv7e-m", "armv8-m", "rv32imc", "xtensa", "avr"]
     simd: Literal["dsp", "none"]
     fpu: bool
-    flash_origin: int | None = None  # where the application starts; None: the official environment's own affair
-    ram_origin: int | None = None
     bootloader_flash: int = Field(ge=0)  # taken before flash_origin; already outside upload.maximum_size
     stack_reserve: int = Field(gt=0)
-    official: Environment | None = None
-    bare: Environment | None = None
+    official: Environment | None = None  # through PlatformIO's registry
+    bare: Environment | None = None  # in this repository, with a compiler from the PATH
+    twin: Environment | None = None  # the same core in an emulated machine of another memory map
+    latency: Latency | None = None  # None: unknown
+    energy: Energy | None = None
 
 
 class Build(BaseModel):
@@ -91,7 +112,8 @@ class Board(BaseModel):
     @property
     def environments(self) -> tuple[Environment, ...]:
         """The board's environments, official first."""
-        return tuple(e for e in (self.tinyml.official, self.tinyml.bare) if e is not None)
+        section = self.tinyml
+        return tuple(e for e in (section.official, section.bare, section.twin) if e is not None)
 
 
 def names(folder: Path = BOARDS) -> list[str]:

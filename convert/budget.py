@@ -72,7 +72,7 @@ def _advice(memory: str, runtime: str) -> str:
 
 def _environment(board: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = board["tinyml"]
-    for kind in ("official", "bare"):
+    for kind in ("official", "bare", "twin"):
         environment: Mapping[str, Any] | None = section.get(kind)
         if environment is not None and environment["name"] == name:
             return environment

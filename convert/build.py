@@ -63,6 +63,7 @@ class Job:
     recipe: str
     model: Path | None
     runtime: toolchain.Wanted
+    environment: str | None
     output: Path | None
     smoke: bool
     vectors: int
@@ -142,7 +143,7 @@ def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
     A tool that is missing does not stop the emission: the error is kept and raised when the build's turn comes.
     """
     try:
-        choice = toolchain.resolve(job.board, job.runtime, job.tflm_dir)
+        choice = toolchain.resolve(job.board, job.runtime, job.tflm_dir, job.environment)
     except ToolError as e:
         ui.note(f"nothing can be built here, sources are still emitted: {e}")
         return e
@@ -366,6 +367,11 @@ _PATH = partial(click.Path, path_type=Path)
     help="TFLite Micro's interpreter, or plain C generated from the model.",
 )
 @click.option(
+    "--environment",
+    metavar="NAME",
+    help="One of the board's environments.  [default: the official one where it can be built, else the bare]",
+)
+@click.option(
     "--optimize",
     type=click.Choice(["speed", "size"]),
     default="speed",
@@ -398,6 +404,7 @@ def main(
     recipe: str | None,
     model: Path | None,
     runtime: toolchain.Wanted,
+    environment: str | None,
     optimize: compiled.Optimize,
     output: Path | None,
     no_smoke: bool,
@@ -424,6 +431,7 @@ def main(
             recipe=recipe or "fashion",
             model=model,
             runtime=runtime,
+            environment=environment,
             output=output,
             smoke=not no_smoke,
             vectors=vector_count,

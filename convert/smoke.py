@@ -137,7 +137,7 @@ def emulate(image: Path, board: boards.Board, environment: boards.Environment, t
     if environment.emulator is None:
         raise UsageError(f"environment {environment.name!r} of {board.name} has no emulator")
     module = importlib.import_module(f"convert.emulate.{environment.emulator}")
-    transcript: Transcript = module.run(image, board, timeout)
+    transcript: Transcript = module.run(image, board, environment, timeout)
     return transcript
 
 

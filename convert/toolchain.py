@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -125,14 +125,14 @@ def _chosen(environment: Environment, runtime: Runtime, why: str) -> Choice:
 
 def _compiler(board: Board, choice: Choice) -> Choice:
     """The choice again; ToolError where it needs a compiler that is missing."""
-    lacking = compilers.missing(board.tinyml.architecture) if choice.environment == board.tinyml.bare else None
+    lacking = compilers.missing(board.tinyml.architecture) if choice.environment.platform == "bare" else None
     if lacking is not None:
         raise ToolError(f"environment {choice.environment.name} cannot be built: {lacking}")
     return choice
 
 
-def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None) -> Choice:
-    """Choose environment and runtime for a board.
+def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None, environment: str | None = None) -> Choice:
+    """Choose environment and runtime for a board; `environment` names one of the board's.
 
     auto: the official environment with its first runtime (TFLite Micro) where its platform is installed or
     PlatformIO's registry answers within 3 seconds, else the bare environment with its first runtime (compiled).
@@ -142,6 +142,8 @@ def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None) -> Choi
     Raises UsageError for a combination that the board does not have, and ToolError where the environment that it
     takes cannot be built here.
     """
+    if environment is not None:
+        return _compiler(board, _named(board, runtime, tflm_dir, environment))
     if tflm_dir is not None:
         return _compiler(board, _from_tree(board, runtime, tflm_dir))
     bare, official = board.tinyml.bare, board.tinyml.official
@@ -159,6 +161,31 @@ def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None) -> Choi
             "or take --runtime compiled"
         )
     return _compiler(board, _chosen(bare, bare.runtimes[0], "the board's only environment"))
+
+
+def _named(board: Board, runtime: Wanted, tflm_dir: Path | None, name: str) -> Choice:
+    found = next((e for e in board.environments if e.name == name), None)
+    if found is None:
+        names = one_of([e.name for e in board.environments])
+        raise UsageError(f"board {board.id} has no environment {name!r}; allowed are {names}")
+    if tflm_dir is not None and runtime == "auto":
+        runtime = "tflm"
+    taken = found.runtimes[0] if runtime == "auto" else runtime
+    if taken not in found.runtimes:
+        raise UsageError(f"environment {name} has no {taken} runtime; allowed are {one_of(list(found.runtimes))}")
+    bare = found.platform == "bare"
+    if bare and (taken == "tflm") != (tflm_dir is not None):
+        raise UsageError(
+            f"in environment {name} the tflm runtime is built from a source tree: --runtime tflm and --tflm-dir DIR go "
+            "together; or take --runtime compiled"
+        )
+    if tflm_dir is not None:
+        tflm_tree.check_tree(tflm_dir)
+    if not bare:
+        reachable, why = _reach(found)
+        if not reachable:
+            raise _unreachable(board, found, why)
+    return _chosen(found, taken, "it was asked for")
 
 
 def _from_tree(board: Board, runtime: Wanted, tflm_dir: Path) -> Choice:
@@ -180,10 +207,14 @@ def _official_or_bare(board: Board, official: Environment, runtime: Wanted) -> C
         return _chosen(official, official.runtimes[0] if runtime == "auto" else runtime, why)
     if runtime == "auto" and bare is not None:
         return _chosen(bare, bare.runtimes[0], why)
+    raise _unreachable(board, official, why)
+
+
+def _unreachable(board: Board, official: Environment, why: str) -> ToolError:
     ways = [f"with a network run: python convert/build.py --board {board.id}, or pio run -e {official.name}"]
-    if bare is not None:
+    if board.tinyml.bare is not None:
         ways.append("without one take --runtime compiled, or give a TFLite Micro source tree with --tflm-dir DIR")
-    raise ToolError(
+    return ToolError(
         f"environment {official.name} cannot be built here: {why}. "
         f"The generated project is complete all the same; {'; '.join(ways)}"
     )
@@ -192,8 +223,16 @@ def _official_or_bare(board: Board, official: Environment, runtime: Wanted) -> C
 # Building
 
 
-def build(environment: str, output: Path, log: Path | None = None, progress: Progress | None = None) -> Firmware:
-    """Build an environment from OUTPUT/generated into OUTPUT/pio.
+def build(
+    environment: str,
+    output: Path,
+    log: Path | None = None,
+    progress: Progress | None = None,
+    application: str = "golden",
+) -> Firmware:
+    """Build an application (a folder of firmware/src) for an environment from OUTPUT/generated.
+
+    The golden vectors are built into OUTPUT/pio, another application into OUTPUT/pio-APPLICATION.
 
     PlatformIO's whole output goes to `log` (default OUTPUT/pio.log), each line also to `progress`. Raises
     DoesNotFitError where the image exceeds the board, and ToolError, with the first errors, where the build fails.
@@ -201,10 +240,16 @@ def build(environment: str, output: Path, log: Path | None = None, progress: Pro
     output = output.resolve()
     log = log or output / "pio.log"
     start = time.monotonic()
-    status, lines = _platformio(["run", "-e", environment, "-d", str(ROOT)], output, log, progress)
+    place = output / ("pio" if application == "golden" else f"pio-{application}")
+    settings = {
+        "PLATFORMIO_BUILD_DIR": str(place),
+        "TINYML_OUTPUT": str(output),
+        "TINYML_APPLICATION": application,
+    }
+    status, lines = _platformio(["run", "-e", environment, "-d", str(ROOT)], settings, log, progress)
     if status != 0:
         raise _failure(environment, lines, log)
-    folder = output / "pio" / environment
+    folder = place / environment
     elf = folder / "firmware.elf"
     flashed = next((p for p in (folder / "firmware.bin", folder / "firmware.hex") if p.is_file()), None)
     if not elf.is_file() or flashed is None:
@@ -215,11 +260,12 @@ def build(environment: str, output: Path, log: Path | None = None, progress: Pro
     )
 
 
-def _platformio(arguments: Sequence[str], output: Path, log: Path, progress: Progress | None) -> tuple[int, list[str]]:
-    """Run PlatformIO; returns its exit status and lines."""
+def _platformio(
+    arguments: Sequence[str], own: Mapping[str, str], log: Path, progress: Progress | None
+) -> tuple[int, list[str]]:
+    """Run PlatformIO with environment variables of our own; returns its exit status and lines."""
     settings = {
-        "PLATFORMIO_BUILD_DIR": str(output / "pio"),
-        "TINYML_OUTPUT": str(output),
+        **own,
         # Both would ask the network, and wait for it where there is none.
         "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",

@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from convert.boards import Board
+from convert.boards import Board, Environment
 from convert.emulate import Transcript, closed, figure
 from convert.errors import ToolError
 
@@ -28,7 +28,7 @@ def _command(tool: str, image: Path) -> list[str]:
     ]
 
 
-def run(image: Path, board: Board, timeout: float) -> Transcript:
+def run(image: Path, board: Board, _environment: Environment, timeout: float) -> Transcript:
     """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
     tool = shutil.which(_TOOL)
     if tool is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convert.boards import Board
+from convert.boards import Board, Environment
 from convert.emulate import Transcript, closed, cortex_m
 from convert.errors import ToolError
 
@@ -52,13 +52,13 @@ class _Uarte:
 class _Machine:
     """A board with a program in it, just after reset."""
 
-    def __init__(self, unicorn: Any, program: cortex_m.Program, board: Board) -> None:
+    def __init__(self, unicorn: Any, program: cortex_m.Program, board: Board, environment: Environment) -> None:
         self.unicorn, self.program = unicorn, program
         arm = unicorn.arm_const
-        origin = board.tinyml.flash_origin or 0
+        origin = environment.flash_origin or 0
         regions = [
             (origin, board.upload.maximum_size, True),
-            (board.tinyml.ram_origin or 0, board.upload.maximum_ram_size, False),
+            (environment.ram_origin or 0, board.upload.maximum_ram_size, False),
             *((address, size, False) for address, size in _REGISTERS),
         ]
         uc = cortex_m.machine(unicorn, program, regions)
@@ -105,7 +105,7 @@ class _Machine:
         return total if self.pc == back else None
 
 
-def run(image: Path, board: Board, timeout: float) -> Transcript:
+def run(image: Path, board: Board, environment: Environment, timeout: float) -> Transcript:
     """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate.
 
     A fault (memory that is not there, an unknown instruction) ends the transcript with an #error line that names
@@ -119,7 +119,7 @@ def run(image: Path, board: Board, timeout: float) -> Transcript:
             f"the unicorn package, which emulates {board.name}, is missing; run: pip install unicorn"
         ) from e
     start = time.monotonic()
-    machine = _Machine(unicorn, cortex_m.load(image), board)
+    machine = _Machine(unicorn, cortex_m.load(image), board, environment)
     instructions, fault = None, ""
     try:
         instructions = machine.count(start + timeout)

@@ -15,6 +15,12 @@ void port_init(void);
 /* Writes `bytes` bytes to the console and waits until they are on their way; `text` may lie in flash. */
 void port_write(const char *text, size_t bytes);
 
+/* The next received byte (0 to 255), or -1 where none is waiting. Never blocks. */
+int port_read(void);
+
+/* Time since the start in microseconds. Returns 0, or non-zero where the port has no clock. */
+int port_clock(uint64_t *microseconds);
+
 /* Ends the program: an emulator exits with `status`, a board waits for a reset. */
 void port_exit(int status);
 

@@ -118,9 +118,9 @@ class Bench:
         options += [f"-I{path}" for path in (folder / "src", FIRMWARE / "include", FIRMWARE / "runtimes/tflm")]
         objects = [self._compile(source, options, source.name, folder) for source in sources]
         places = {
-            "__flash_origin": board.tinyml.flash_origin,
+            "__flash_origin": board.environments[0].flash_origin,
             "__flash_size": board.upload.maximum_size,
-            "__ram_origin": board.tinyml.ram_origin,
+            "__ram_origin": board.environments[0].ram_origin,
             "__ram_size": board.upload.maximum_ram_size,
         }
         link = [f"-Wl,--defsym={key}={value:#x}" for key, value in places.items()]
@@ -129,7 +129,7 @@ class Bench:
         elf = folder / "firmware.elf"
         command = ["arm-none-eabi-g++", *CPU, "-nostartfiles", *link, "-T", script, *objects, self.library, "-lm"]
         subprocess.run([*command, "-o", elf], check=True)
-        transcript = qemu_mps2.run(elf, board, 60.0)
+        transcript = qemu_mps2.run(elf, board, board.environments[0], 60.0)
         return smoke.parse(transcript, self.golden.outputs.shape[1])
 
 

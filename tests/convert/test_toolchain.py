@@ -176,5 +176,22 @@ def test_a_missing_compiler_is_known_before_the_training(monkeypatch: pytest.Mon
 
 def test_an_architecture_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    message = compilers.missing("xtensa")
-    assert message is not None and "no compiler for xtensa; it has armv7e-m" in message
+    message = compilers.missing("m68k")
+    assert message is not None and "no compiler for m68k; it has armv6-m" in message
+
+
+def test_a_named_environment() -> None:
+    choice = toolchain.resolve(boards.load("nano33"), "auto", environment="nano33_bare")
+    assert (choice.environment.name, choice.runtime) == ("nano33_bare", "compiled")
+
+
+@pytest.mark.parametrize(
+    ("environment", "runtime", "message"),
+    [
+        ("nano34", "auto", "board nano33 has no environment 'nano34'; allowed are nano33 or nano33_bare"),
+        ("nano33_bare", "tflm", "--runtime tflm and --tflm-dir DIR go together"),
+    ],
+)
+def test_a_named_environment_that_cannot_be(environment: str, runtime: toolchain.Wanted, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        toolchain.resolve(boards.load("nano33"), runtime, environment=environment)

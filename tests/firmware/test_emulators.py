@@ -19,7 +19,9 @@ def run(build: Build, environment: str, timeout: float = 20, **options: object) 
     if environment == "qemu_m4":
         need("qemu-system-arm")
     firmware = build(environment, **options)
-    return RUN[environment](firmware.elf, boards.load(BOARDS[environment]), timeout)
+    board = boards.load(BOARDS[environment])
+    entry = next(e for e in board.environments if e.name == environment)
+    return RUN[environment](firmware.elf, board, entry, timeout)
 
 
 def vectors(transcript: Transcript) -> list[str]:
@@ -139,7 +141,7 @@ def test_a_missing_emulator_names_the_package(
 def test_an_image_that_qemu_cannot_load(tmp_path_factory: pytest.TempPathFactory) -> None:
     need("qemu-system-arm")
     with pytest.raises(ToolError, match=r"did not run missing\.elf"):
-        qemu_mps2.run(tmp_path_factory.mktemp("no") / "missing.elf", _board(), 5)
+        qemu_mps2.run(tmp_path_factory.mktemp("no") / "missing.elf", _board(), _board().environments[0], 5)
 
 
 def _board() -> Board:

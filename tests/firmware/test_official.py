@@ -67,7 +67,9 @@ def test_the_arduino_environment_builds_and_answers(tmp_path: Path) -> None:
     assert "Checking budgets" in result.stdout
     elf = tmp_path / "pio" / "nano33" / "firmware.elf"
     assert elf.with_suffix(".bin").is_file()
-    transcript = unicorn_nrf52840.run(elf, boards.load("nano33"), 20)
+    board = boards.load("nano33")
+    assert board.tinyml.bare is not None
+    transcript = unicorn_nrf52840.run(elf, board, board.tinyml.bare, 20)
     lines = transcript.text.splitlines()
     assert lines[1:4] == [f"#vector {k} {answer}" for k, answer in enumerate(outputs())]
     assert lines[-1] == "#done 3"

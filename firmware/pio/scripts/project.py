@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from convert import compilers
+
 ROOT = Path(__file__).resolve().parents[3]
 FIRMWARE = ROOT / "firmware"
 
@@ -19,7 +21,7 @@ class Project:
     """The pieces of one environment.
 
     board: the board's JSON; entry: its section for this environment; output: what convert/build.py wrote;
-    build: output's build.json; runtime: "compiled" or "tflm".
+    build: output's build.json; runtime: "compiled" or "tflm"; application: the folder of firmware/src that is built.
     """
 
     def __init__(self, environment, boards=None):
@@ -28,7 +30,10 @@ class Project:
         self.name, self.board, self.entry = _board(environment, boards)
         self.output = _output(self.name)
         self.generated = self.output / "generated"
+        self.application = _application()
         self.build = _build_json(self.generated, self.name)
+        if self.application != "golden":
+            self.build["vector_bytes"] = 0  # the test vectors travel with the golden application alone
         self.runtime = self.build["runtimes"].get(environment)
         if self.runtime is None:
             raise ProjectError(
@@ -52,8 +57,9 @@ class Project:
         ]
         if self.runtime == "compiled":
             folders.append((FIRMWARE / "lib" / "kernels" / "src", True))
-        if self.entry["platform"] == "bare" and self.board["tinyml"]["architecture"] == "armv7e-m":
-            folders.append((FIRMWARE / "ports" / "cortex_m", False))
+        shared = compilers.COMPILERS[self.board["tinyml"]["architecture"]].shared
+        if self.entry["platform"] == "bare" and shared is not None:
+            folders.append((FIRMWARE / "ports" / shared, False))
         return [(folder, fast) for folder, fast in folders if folder.is_dir()]
 
     def include_folders(self):
@@ -65,11 +71,20 @@ class Project:
 def _board(environment, boards):
     for path in sorted(boards.glob("*.json")):
         board = json.loads(path.read_text(encoding="utf-8"))
-        for kind in ("official", "bare"):
+        for kind in ("official", "bare", "twin"):
             entry = board.get("tinyml", {}).get(kind)
             if entry and entry["name"] == environment:
                 return path.stem, board, entry
     raise ProjectError(f"no file in {boards} describes environment {environment}; see docs/adding_a_board.md")
+
+
+def _application():
+    """What is built: $TINYML_APPLICATION, by default the golden vectors."""
+    name = os.environ.get("TINYML_APPLICATION") or "golden"
+    allowed = sorted(path.name for path in (FIRMWARE / "src").iterdir() if path.is_dir())
+    if name not in allowed:
+        raise ProjectError(f"TINYML_APPLICATION is {name!r}; allowed are {', '.join(allowed)}")
+    return name
 
 
 def _output(board):

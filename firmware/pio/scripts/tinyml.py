@@ -39,6 +39,7 @@ def add_sources(env, project):
             f"-ffile-prefix-map={ROOT}=.",
         ],
     )
+    env.Replace(SRC_FILTER=[f"+<{project.application}/>"])
     # The last option counts, and the platform adds its own: ours are put behind the whole command.
     commands = {
         name: {tool: f"{env[tool]} {options}" for tool in ("CCCOM", "CXXCOM")}

@@ -9,22 +9,15 @@ from SCons.Script import Alias, AlwaysBuild, Default, DefaultEnvironment
 
 from convert import compilers
 
+sys.path.insert(0, str(Path(DefaultEnvironment()["BUILD_SCRIPT"]).parent))
+
+import architectures
+
 env = DefaultEnvironment()
 project = env["TINYML_PROJECT"]
 board = env.BoardConfig()
 section = project.board["tinyml"]
 PORTS = Path(env.subst("$PROJECT_DIR")) / "firmware" / "ports"
-
-ARCHITECTURES = {
-    "armv7e-m": {
-        "cpu": lambda fpu: [
-            f"-mcpu={board.get('build.cpu')}",
-            "-mthumb",
-            *(["-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"] if fpu else ["-mfloat-abi=soft"]),
-        ],
-        "linker_script": PORTS / "cortex_m" / "link.ld",
-    },
-}
 
 
 def fail(message):
@@ -37,13 +30,16 @@ def fail(message):
 lacking = compilers.missing(section["architecture"])
 if lacking:
     fail(lacking)
-arch = ARCHITECTURES[section["architecture"]]
-prefix = compilers.COMPILERS[section["architecture"]].prefix
-cpu = arch["cpu"](section["fpu"])
+arch = architectures.of(section["architecture"], board.get("build.cpu"), section["fpu"])
+compiler = compilers.COMPILERS[section["architecture"]]
+prefix = compiler.prefix
+# A port's own linker script wins over the architecture's; without either the compiler's own stands.
+scripts = [PORTS / folder / "link.ld" for folder in (project.entry["port"], compiler.shared) if folder]
+script = next((path for path in scripts if path.is_file()), None)
 placement = {
-    "__flash_origin": section["flash_origin"],
+    "__flash_origin": project.entry.get("flash_origin"),
     "__flash_size": board.get("upload.maximum_size"),
-    "__ram_origin": section["ram_origin"],
+    "__ram_origin": project.entry.get("ram_origin"),
     "__ram_size": board.get("upload.maximum_ram_size"),
 }
 
@@ -64,26 +60,26 @@ env.Replace(
     SIZEPRINTCMD="$SIZETOOL -A -d $SOURCES",
 )
 env.Append(
-    ASFLAGS=cpu,
+    ASFLAGS=[*arch.cpu],
     ASPPFLAGS=["-x", "assembler-with-cpp"],
-    CFLAGS=["-std=c99"],
+    CFLAGS=[f"-std={arch.standard}"],
     CXXFLAGS=["-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"],
-    CCFLAGS=[*cpu, "-Os", "-ffunction-sections", "-fdata-sections", "-fno-common"],
-    CPPDEFINES=[("TINYML_CLOCK_HZ", board.get("build.f_cpu").rstrip("L"))],
+    CCFLAGS=[*arch.cpu, "-Os", "-ffunction-sections", "-fdata-sections", "-fno-common"],
+    CPPDEFINES=[("TINYML_CLOCK_HZ", board.get("build.f_cpu").rstrip("L")), *arch.defines],
     LINKFLAGS=[
-        *cpu,
-        "--specs=nano.specs",
-        "-nostartfiles",
+        *arch.cpu,
+        *arch.link,
         "-Wl,--gc-sections",
         "-Wl,--build-id=none",
         "-Wl,--no-warn-rwx-segments",
         "-Wl,--fatal-warnings",
         "-Wl,-Map,$BUILD_DIR/${PROGNAME}.map",
-        *(f"-Wl,--defsym={name}={value:#x}" for name, value in placement.items()),
+        *(f"-Wl,--defsym={name}={value:#x}" for name, value in placement.items() if value is not None),
     ],
     LIBS=["m"],
 )
-env.Replace(LDSCRIPT_PATH=str(arch["linker_script"]))
+if script is not None:
+    env.Replace(LDSCRIPT_PATH=str(script))
 
 elf = env.BuildProgram()
 # The files to flash come from an ELF file whose own post-action checks the budgets, so they exist only where it fits.
@@ -95,7 +91,8 @@ image_bin, image_hex = (
     )
     for suffix, form in (("bin", "binary"), ("hex", "ihex"))
 )
-env.Depends(elf, str(arch["linker_script"]))
+if script is not None:
+    env.Depends(elf, str(script))
 AlwaysBuild(Alias("buildprog", [image_bin, image_hex]))
 
 
