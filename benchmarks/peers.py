@@ -78,7 +78,9 @@ def measured(name: str, graph: Graph, tree: Path, folder: Path) -> Tflm:
             f"TFLite Micro from {tree} could not be measured on {name}: {(done.stdout + done.stderr)[-1500:]}"
         )
     report = json.loads(file.read_text())
-    transcript = qemu_mps2.run(output / "pio" / "qemu_m4" / "firmware.elf", boards.load("qemu_m4"), _TIMEOUT_S)
+    board = boards.load("qemu_m4")
+    image = output / "pio" / "qemu_m4" / "firmware.elf"
+    transcript = qemu_mps2.run(image, board, board.environments[0], _TIMEOUT_S)
     known = recorded(graph)
     memory, smoke = report["memory"], report["smoke"]
     return Tflm(
