@@ -76,6 +76,7 @@ class Smoke(_Section):
     vectors: int | None = None
     mismatches: int | None = None
     instructions_per_inference: int | None = None
+    cycles_per_inference: int | None = None  # only where the emulator's cycles are the hardware's
     probe_fnv: str | None = None
 
 

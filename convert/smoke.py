@@ -125,6 +125,7 @@ def section(transcript: Transcript, run: Run, golden: Bytes) -> report.Smoke:
         vectors=len(run.outputs),
         mismatches=different,
         instructions_per_inference=run.instructions,
+        cycles_per_inference=transcript.cycles,
         probe_fnv=f"0x{fnv1a32(run.outputs[0].tobytes()):08x}",
     )
 
