@@ -1,4 +1,5 @@
-/* Start-up of a Cortex-M4 without an operating system: vector table, memory, FPU, stack paint, faults. */
+/* Start-up of a Cortex-M without an operating system: vector table, memory, FPU, stack paint, faults. From ARMv6-M on;
+ * with TrustZone everything stays on the secure side. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,13 @@ void hard_fault(const uint32_t *frame);
 #define CPACR REGISTER(0xE000ED88u)
 #define NVIC_ICER(n) REGISTER(0xE000E180u + 4u * (n))
 
+/* ARMv6-M has 32 interrupts and says nothing of a fault's cause. */
+#if __ARM_ARCH >= 7
+#define INTERRUPT_WORDS 8u
+#else
+#define INTERRUPT_WORDS 1u
+#endif
+
 #define PAINT 0xA5A5A5A5u
 /* Not painted: the frames of the painting itself. */
 #define PAINT_MARGIN_WORDS 32
@@ -36,21 +44,26 @@ void hard_fault(const uint32_t *frame) {
   static const char end[] = "\n";
   print_hex32("\n#error hard fault at pc=", frame[6]);
   print_hex32(" lr=", frame[5]);
+#if __ARM_ARCH >= 7
   print_hex32(" cfsr=", CFSR);
   print_hex32(" bfar=", BFAR);
+#endif
   port_write(end, sizeof end - 1);
   port_exit(1);
   for (;;) {
   }
 }
 
+/* Instructions that ARMv6-M has too. Bit 2 of the link register tells whose stack holds the frame. */
 __attribute__((naked)) static void fault_handler(void) {
   __asm volatile(
-      "tst lr, #4      \n"
-      "ite eq          \n"
-      "mrseq r0, msp   \n"
-      "mrsne r0, psp   \n"
-      "b hard_fault    \n");
+      "movs r0, #4      \n"
+      "mov r1, lr       \n"
+      "tst r0, r1       \n"
+      "mrs r0, msp      \n"
+      "beq 1f           \n"
+      "mrs r0, psp      \n"
+      "1: bl hard_fault \n");
 }
 
 __attribute__((section(".isr_vector"), used)) static void (*const vectors[16])(void) = {
@@ -77,7 +90,7 @@ __attribute__((noinline)) static void start(void) {
 void Reset_Handler(void) {
   /* A bootloader may have left interrupts on; nothing here uses them. */
   __asm volatile("cpsid i" ::: "memory");
-  for (unsigned n = 0; n < 8; n++) NVIC_ICER(n) = 0xFFFFFFFFu;
+  for (unsigned n = 0; n < INTERRUPT_WORDS; n++) NVIC_ICER(n) = 0xFFFFFFFFu;
   VTOR = (uint32_t)vectors;
 #if defined(__ARM_FP)
   CPACR |= 0xFu << 20; /* full access to the FPU */
