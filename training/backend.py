@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def save(model: Any, path: Path) -> None:
         model.save(path, save_format="h5", include_optimizer=False)
 
 
-def load(path: Path) -> Any:
-    """Read a model that `save` wrote, quantisation-aware or not."""
+def load(path: Path, custom_layers: Mapping[str, Any] | None = None) -> Any:
+    """Read a model that `save` wrote, quantisation-aware or not; layers of our own by class name."""
     with tfmot().quantization.keras.quantize_scope(), quiet():
-        return keras().models.load_model(path, compile=False)
+        return keras().models.load_model(path, custom_objects=dict(custom_layers or {}), compile=False)

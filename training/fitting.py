@@ -142,7 +142,7 @@ def _batches(data: TrainingData, settings: Fit, labels: Floats, seed: int) -> An
 def _augmentation(augment: Augment, shape: tuple[int, ...], size: int) -> Any:
     """(batch, seed) -> changed batch; only what the recipe asks for costs anything."""
     tf = backend.tensorflow()
-    height, width = shape[:2]
+    height, width = (*shape, 1)[:2]
 
     def geometry(x: Any, seed: Any) -> Any:
         # One affine map a sample: output (column, row) comes from input (a*column + b, row + c).
@@ -167,7 +167,7 @@ def _augmentation(augment: Augment, shape: tuple[int, ...], size: int) -> Any:
         if augment.flip or augment.shift:
             x = geometry(x, seed)
         if augment.scale:
-            drawn = tf.random.stateless_uniform([size, 1, 1, 1], [seed[0] ^ 1, seed[1]], -1.0, 1.0)
+            drawn = tf.random.stateless_uniform([size] + [1] * len(shape), [seed[0] ^ 1, seed[1]], -1.0, 1.0)
             x *= 1 + augment.scale * drawn
         if augment.noise:
             x += tf.random.stateless_normal([size, *shape], [seed[0] ^ 2, seed[1]], 0.0, augment.noise)

@@ -47,6 +47,12 @@ class Digits(Section):
     dataset: Literal["digits"]
 
 
+class BreastCancer(Section):
+    """scikit-learn's breast cancer: 30 standardised measures of cell nuclei, 2 classes."""
+
+    dataset: Literal["breast_cancer"]
+
+
 class Motion(Section):
     """Six-axis windows of shoulder exercises worn at the wrist, 7 classes, 50 samples a second."""
 
@@ -98,6 +104,18 @@ class TemporalCnn(Section):
 
     architecture: Literal["temporal_cnn"]
     blocks: list[TemporalBlock] = Field(min_length=1)
+
+
+class Bonsai(Section):
+    """A shallow sparse tree over a sparse projection (Kumar, Goyal and Varma 2017); [[compress]] makes it sparse."""
+
+    architecture: Literal["bonsai"]
+    depth: int = Field(default=2, ge=0, le=6)  # 2^(depth + 1) - 1 nodes
+    projection: int = Field(default=10, ge=1, le=127)  # dimension of the space that the tree works in
+    sigma: float = Field(default=1.0, gt=0)  # steepness of the nodes' tanh
+    first_sharpness: float = Field(default=1.0, gt=0)  # of the branches: near 0 all paths count alike
+    last_sharpness: float = Field(default=30.0, gt=0)  # reached at the end of [train], kept while compressing
+    regularization: float = Field(default=0.0, ge=0)  # weight of the squared parameters in the loss
 
 
 # [train] and [[compress]]
@@ -169,6 +187,18 @@ class Pqat(Compress):
     technique: Literal["pqat"]
 
 
+class Iht(Compress):
+    """Bonsai's iterative hard thresholding, then training on the support that it left."""
+
+    technique: Literal["iht"]
+    sparsity_z: Share = 0.5  # share of zeros in the projection
+    sparsity_w: Share = 0.5  # in the nodes' predictors W
+    sparsity_v: Share = 0.5  # in the nodes' predictors V
+    sparsity_theta: Share = 0.0  # in the branches
+    every: Positive = 10  # steps between two thresholdings
+    settle: Share = 0.5  # share of the steps after which the support stays as it is
+
+
 class Require(Section):
     """What the result must reach; None asks for nothing."""
 
@@ -177,9 +207,9 @@ class Require(Section):
     min_sparsity: Share | None = None  # zeros in the pruned layers' kernels
 
 
-Data = Annotated[Union[FashionMnist, Digits, Motion], Field(discriminator="dataset")]  # noqa: UP007 (see _members)
-Model = Annotated[Union[DsCnn, LeNet, TemporalCnn], Field(discriminator="architecture")]  # noqa: UP007
-Step = Annotated[Union[Prune, Qat, Pqat], Field(discriminator="technique")]  # noqa: UP007
+Data = Annotated[Union[FashionMnist, Digits, BreastCancer, Motion], Field(discriminator="dataset")]  # noqa: UP007 (see _members)
+Model = Annotated[Union[DsCnn, LeNet, TemporalCnn, Bonsai], Field(discriminator="architecture")]  # noqa: UP007
+Step = Annotated[Union[Prune, Qat, Pqat, Iht], Field(discriminator="technique")]  # noqa: UP007
 
 
 class Recipe(Section):
@@ -205,8 +235,15 @@ class Recipe(Section):
             )
         if "pqat" in techniques and "prune" not in techniques:
             raise ValueError("compress runs pqat without prune before it: there are no zeros to preserve; use qat")
-        if self.require.min_sparsity is not None and "prune" not in techniques:
-            raise ValueError("require.min_sparsity needs a prune step in compress")
+        tree = self.model.architecture == "bonsai"
+        misplaced = sorted({t for t in techniques if (t == "iht") != tree})
+        if misplaced:
+            raise ValueError(
+                f"compress runs {', '.join(misplaced)}: architecture bonsai is compressed by iht, the others by prune, "
+                "qat and pqat"
+            )
+        if self.require.min_sparsity is not None and not {"prune", "iht"} & set(techniques):
+            raise ValueError("require.min_sparsity needs a prune or iht step in compress")
         return self
 
 

@@ -27,13 +27,14 @@ from rich.table import Table
 
 from convert.cache import Cache, digest, digest_files
 from convert.errors import AccuracyError, PipelineError
-from training import architectures, backend, compression, datasets, fitting
+from training import architectures, backend, compression, datasets, fitting, imports
 from training.compression import zeros
 from training.datasets import Dataset
 from training.progress import Reporter
-from training.recipe import Prune, Recipe, load, names
+from training.recipe import Iht, Prune, Recipe, load, names
 
 MODEL = "model.h5"
+SCHEMA = Path(__file__).resolve().parent / "recipe.py"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Trained:
 
     def model(self) -> Any:
         """The final tf_keras model."""
-        return backend.load(self.folder / MODEL)
+        return _load(self.recipe, self.folder)
 
     def dataset(self) -> Dataset:
         """Training and test samples, read on the first call."""
@@ -86,15 +87,16 @@ def run(recipe: Recipe, cache: Cache, progress: Console | None = None) -> Traine
             return datasets.load(recipe.data, cache.root / "datasets")
 
     runner = _Runner(recipe, cache, reporter, read)
-    key = digest(_code(), backend.versions(), recipe.seed, card.sha256, *_plain(recipe, "data", "model", "train"))
+    code = _code(f"datasets.{recipe.data.dataset}", f"architectures.{recipe.model.architecture}")
+    key = digest(code, backend.versions(), recipe.seed, card.sha256, *_plain(recipe, "data", "model", "train"))
     runner.step("float", key, runner.train)
     check_requirements(recipe, runner.done[0].accuracy)
     for settings in recipe.compress:
-        key = digest(key, settings.model_dump())
+        key = digest(key, _code(f"compression.{settings.technique}"), settings.model_dump())
         runner.step(settings.technique, key, runner.compress(settings))
     steps = runner.done
     check_requirements(recipe, steps[0].accuracy, sparsity=steps[-1].sparsity)
-    pruned = [s.accuracy for s in steps if s.name == "prune"]
+    pruned = [s.accuracy for s in steps if s.name in ("prune", "iht")]
     return Trained(
         recipe=recipe,
         folder=runner.folders[-1],
@@ -184,18 +186,22 @@ class _Runner:
         """The float model."""
         dataset = self.read()
         model = architectures.build(self.recipe.model, dataset.card.shape, len(dataset.class_names))
-        fitting.fit(model, self._data(), self.recipe.train, "float")
+        data = self._data()
+        extra = architectures.callbacks(self.recipe.model, model, data.steps(self.recipe.train))
+        fitting.fit(model, data, self.recipe.train, "float", callbacks=extra)
         return model, []
 
     def compress(self, settings: compression.Settings) -> Callable[[], tuple[Any, list[str]]]:
         """A compression step on the last finished model."""
 
         def make() -> tuple[Any, list[str]]:
-            model, data, pruned = backend.load(self.folders[-1] / MODEL), self._data(), self.done[-1].pruned
+            model, data, pruned = _load(self.recipe, self.folders[-1]), self._data(), self.done[-1].pruned
             if settings.distillation:
-                data = data.with_teacher(backend.load(self.folders[0] / MODEL))
+                data = data.with_teacher(_load(self.recipe, self.folders[0]))
             if isinstance(settings, Prune):
                 pruned = sorted({*pruned, *zeros.prunable(model, settings)})
+            elif isinstance(settings, Iht):
+                pruned = sorted(zeros.kernels(model))
             return compression.apply(model, data, settings), pruned
 
         return make
@@ -209,9 +215,17 @@ class _Runner:
                 backend.tfmot()
 
 
-def _code() -> str:
-    """Version of the code that decides what training gives."""
-    return digest_files(Path(__file__).resolve().parent.rglob("*.py"))
+def _load(recipe: Recipe, folder: Path) -> Any:
+    return backend.load(folder / MODEL, architectures.custom_layers(recipe.model))
+
+
+def _code(*modules: str) -> str:
+    """Version of the code that decides what training gives: this module, named ones and what they import.
+
+    The schema is left out: what it decides are the recipe's values, which stand in the key themselves.
+    """
+    files = imports.closure(f"training.{name}" for name in ("train", *modules))
+    return digest_files(files - {SCHEMA})
 
 
 def _plain(recipe: Recipe, *parts: str) -> list[object]:

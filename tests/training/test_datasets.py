@@ -16,7 +16,7 @@ import pytest
 from convert.errors import UsageError
 from training import datasets
 from training.datasets import fashion_mnist, motion
-from training.recipe import Digits, FashionMnist, Motion
+from training.recipe import BreastCancer, Digits, FashionMnist, Motion
 
 FASHION = FashionMnist(dataset="fashion_mnist")
 MOTION = Motion(dataset="motion")
@@ -53,6 +53,30 @@ def test_another_release_of_digits_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: changed)
     with pytest.raises(UsageError, match=r"digits in scikit-learn has SHA-256 .* expected 87ff0c"):
         datasets.load(Digits(dataset="digits"), tmp_path)
+
+
+# breast cancer
+
+
+def test_breast_cancer_is_standardised_by_the_training_samples(tmp_path: Path) -> None:
+    data = datasets.load(BreastCancer(dataset="breast_cancer"), tmp_path)
+    assert (data.x_train.shape, data.x_test.shape) == ((456, 30), (113, 30))
+    assert (data.x_train.dtype, data.y_train.dtype) == (np.float32, np.int64)
+    np.testing.assert_allclose(data.x_train.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(data.x_train.std(0), 1, atol=1e-5)
+    assert np.abs(data.x_test.mean(0)).max() > 1e-3
+    # Both parts hold both classes, about as often.
+    assert abs(data.y_train.mean() - data.y_test.mean()) < 0.05
+
+
+def test_another_release_of_breast_cancer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sklearn.datasets
+
+    changed = sklearn.datasets.load_breast_cancer()
+    changed.data[5, 3] += 1e-9
+    monkeypatch.setattr(sklearn.datasets, "load_breast_cancer", lambda: changed)
+    with pytest.raises(UsageError, match=r"breast_cancer in scikit-learn has SHA-256"):
+        datasets.load(BreastCancer(dataset="breast_cancer"), tmp_path)
 
 
 # Fashion-MNIST

@@ -18,24 +18,28 @@ SENTENCES = {
     "bool_as_number": "train.epochs = true is of the wrong type; it must be a whole number",
     "empty_blocks": "model.blocks = [] is too short; it needs at least 1 entry",
     "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
+    "iht_without_bonsai": "compress runs iht: architecture bonsai is compressed by iht, "
+    "the others by prune, qat and pqat",
     "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",
     "missing_key": "train.epochs is missing; give a whole number",
     "missing_table": "model is missing; add a table [model]",
-    "missing_tag": "model.architecture is missing; allowed are ds_cnn, lenet or temporal_cnn",
+    "missing_tag": "model.architecture is missing; allowed are bonsai, ds_cnn, lenet or temporal_cnn",
     "name_with_capitals": 'name = "Broken" is not allowed; use lower-case letters, digits, - and _, a letter first',
     "not_toml": "is not valid TOML: Invalid value (at line 1, column 8); correct the file",
     "out_of_range": "train.epochs = 0 is out of range; it must be greater than 0",
+    "bonsai_with_prune": "compress runs prune: architecture bonsai is compressed by iht, "
+    "the others by prune, qat and pqat",
     "pqat_without_prune": "compress runs pqat without prune before it: there are no zeros to preserve; use qat",
     "prune_after_qat": "compress runs qat, prune: quantisation-aware training comes once and last, because a quantised "
     "model cannot be compressed further",
     "prune_begins_after_end": "compress[0]: begin = 0.9 is not before end = 0.6",
     "sparsity_of_one": "compress[0].sparsity = 1.0 is out of range; it must be less than 1.0",
-    "sparsity_required_without_prune": "require.min_sparsity needs a prune step in compress",
+    "sparsity_required_without_prune": "require.min_sparsity needs a prune or iht step in compress",
     "too_many_stages": "model.filters has too many entries; at most 4 are allowed",
-    "unknown_architecture": 'model.architecture = "resnet" is unknown; allowed are ds_cnn, lenet or temporal_cnn; '
-    "did you mean 'lenet'?",
+    "unknown_architecture": 'model.architecture = "resnet" is unknown; allowed are bonsai, ds_cnn, lenet or '
+    "temporal_cnn; did you mean 'lenet'?",
     "unknown_augmentation": "unknown key train.augment.rotate; allowed here are flip, noise, scale or shift",
-    "unknown_dataset": 'data.dataset = "digit" is unknown; allowed are digits, fashion_mnist or motion; '
+    "unknown_dataset": 'data.dataset = "digit" is unknown; allowed are breast_cancer, digits, fashion_mnist or motion; '
     "did you mean 'digits'?",
     "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
     "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
@@ -44,7 +48,7 @@ SENTENCES = {
     "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
     "unknown_table": "unknown key requires; allowed here are compress, data, description, model, name, require, seed "
     "or train; did you mean 'require'?",
-    "unknown_technique": 'compress[0].technique = "prunes" is unknown; allowed are pqat, prune or qat; '
+    "unknown_technique": 'compress[0].technique = "prunes" is unknown; allowed are iht, pqat, prune or qat; '
     "did you mean 'prune'?",
     "value_as_table": "train = 3 is of the wrong type; it must be a table",
     "wrong_type": 'train.epochs = "two" is of the wrong type; it must be a whole number',
@@ -71,13 +75,13 @@ def test_shipped_recipes_are_valid_and_named_after_their_files(name: str) -> Non
 
 
 def test_the_shipped_recipes() -> None:
-    assert recipe.names() == ["digits", "fashion", "motion"]
+    assert {"bonsai_cancer", "bonsai_digits", "digits", "fashion", "motion"} <= set(recipe.names())
     require = recipe.load("fashion").require
     assert (require.int8_accuracy, require.max_accuracy_drop, require.min_sparsity) == (0.9, 0.01, 0.6)
 
 
 def test_an_unknown_recipe_lists_them_and_suggests_one() -> None:
-    with pytest.raises(UsageError, match=r"unknown recipe 'fashon'; allowed are digits, fashion or motion.*'fashion'"):
+    with pytest.raises(UsageError, match=r"unknown recipe 'fashon'; allowed are .*digits, fashion.*'fashion'"):
         recipe.load("fashon")
 
 

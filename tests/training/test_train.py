@@ -143,7 +143,7 @@ def test_keys_follow_what_training_depends_on(trained: Trained, cache: Cache, mo
         first_key(tiny.model_copy(update={"seed": 8})),
         first_key(tiny.model_copy(update={"train": tiny.train.model_copy(update={"epochs": 3})})),
     ]
-    monkeypatch.setattr(train, "_code", lambda: "changed")
+    monkeypatch.setattr(train, "_code", lambda *_: "changed")
     keys.append(first_key(tiny))
     assert len(set(keys)) == 4
 

@@ -5,12 +5,12 @@ A technique takes a trained tf_keras model and returns a new one; the model that
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
+from training import recipe
 from training.fitting import TrainingData
-from training.recipe import Pqat, Prune, Qat
 
-Settings = Prune | Qat | Pqat
+Settings: TypeAlias = recipe.Step
 
 
 def apply(model: Any, data: TrainingData, settings: Settings) -> Any:

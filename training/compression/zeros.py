@@ -27,8 +27,11 @@ def kernel(layer: Any) -> Any | None:
 
 
 def kernels(model: Any) -> dict[str, Any]:
-    """Kernel variables of a model by layer name."""
+    """Kernel variables of a model by layer name; a layer with several has a name for each."""
     found = {plain(layer).name: kernel(layer) for layer in model.layers}
+    for layer in model.layers:
+        # Layers of our own say themselves which of their weights may be zero.
+        found |= getattr(plain(layer), "sparse_weights", dict)()
     return {name: variable for name, variable in found.items() if variable is not None}
 
 

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from training.recipe import Digits, FashionMnist, Motion
+from training import recipe
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Settings = FashionMnist | Digits | Motion
+Settings: TypeAlias = recipe.Data
 
 
 @dataclass(frozen=True)
