@@ -3,6 +3,8 @@
 #
 #   make build BOARD=nano33     python convert/build.py --board nano33 (ARGS="..." adds options)
 #   make test                   pytest (ARGS="..." adds options)
+#
+# and make test-all, which also runs every model on every board.
 
 PYTHON ?= python3
 BOARD ?= nano33
@@ -10,13 +12,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 C_SOURCES = $(shell git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp' 'tests/*.c' 'tests/*.h')
 
-.PHONY: build test setup tools check format clean
+.PHONY: build test test-all setup tools check format clean
 
 build: setup
 	$(BIN)/python convert/build.py --board $(BOARD) $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: setup
+	$(BIN)/python -m pytest -m "" $(ARGS)
 
 setup: tools $(VENV)/.installed
 

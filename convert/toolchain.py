@@ -24,7 +24,7 @@ _REGISTRY_SECONDS = 3.0
 _BUILD_SECONDS = 1800.0
 # How firmware/pio/scripts/tinyml.py begins the line of an exceeded budget.
 _BUDGET_MARK = "Error: over budget: "
-_FAULT = re.compile(r"\berror:|^Error:|undefined reference|multiple definition|^\*\*\*|Exception: ")
+_FAULT = re.compile(r"\berror:|^\w*Error:|undefined reference|multiple definition|^\*\*\*|Exception: ")
 
 Progress = Callable[[str], None]
 Wanted = Literal["auto", "tflm", "compiled"]
