@@ -8,6 +8,7 @@ runtime refuses, is a line of the table; bytes that differ, or a tool that fails
 when all runs are through. --record keeps the runs as what `--list-boards` calls verified.
 """
 
+import datetime
 import json
 import subprocess
 import sys
@@ -24,7 +25,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from convert import boards
+from convert import boards, verified
 from convert.cache import atomic_write
 from convert.console import Ui
 from convert.errors import PipelineError
@@ -100,6 +101,26 @@ class Outcome:
             self.verdict,
         )
 
+    def record(self, date: str) -> verified.Record | None:
+        """The run as a record of verification; None where nothing was run."""
+        memory, smoke = self.report.get("memory", {}), self.report.get("smoke", {})
+        if not smoke.get("vectors"):
+            return None
+        return verified.Record(
+            board=self.task.board.id,
+            environment=self.task.environment.name,
+            runtime=self.report["runtime"],
+            model=self.task.model,
+            sha256=self.report["model"]["sha256"],
+            date=date,
+            emulator=smoke["emulator"],
+            vectors=smoke["vectors"],
+            equal=smoke["vectors"] - smoke["mismatches"],
+            instructions=smoke["instructions_per_inference"],
+            cycles=smoke["cycles_per_inference"],
+            **{key: memory[key] for key in ("flash", "static_ram", "arena", "stack")},
+        )
+
 
 def tasks(names: tuple[str, ...], recipes: tuple[str, ...], files: tuple[Path, ...]) -> Iterator[Task]:
     """Every environment of the bare platform of the named boards (all of them by default) with every model."""
@@ -135,11 +156,8 @@ def markdown(outcomes: list[Outcome]) -> str:
 def _line(outcome: Outcome) -> str:
     """One run on one line."""
     memory, smoke = outcome.report.get("memory", {}), outcome.report.get("smoke", {})
-    figures = ((memory.get("flash"), "B flash"), (memory.get("static_ram"), "B static RAM"))
-    figures += (
-        (smoke.get("instructions_per_inference"), "instructions"),
-        (smoke.get("cycles_per_inference"), "cycles"),
-    )
+    figures = [(memory.get("flash"), "B flash"), (memory.get("static_ram"), "B static RAM")]
+    figures += [(smoke.get(f"{unit}_per_inference"), unit) for unit in ("instructions", "cycles")]
     known = ", ".join(f"{value:,} {unit}" for value, unit in figures if value is not None)
     return f"{outcome.task.environment.name}, {outcome.task.model}: {outcome.verdict}; {outcome.reason[:100] or known}"
 
@@ -174,6 +192,9 @@ def main(files: tuple[Path, ...], recipes: tuple[str, ...], names: tuple[str, ..
     console.print(table)
     atomic_write(output / "boards.md", markdown(outcomes))
     atomic_write(output / "boards.json", json.dumps([o.report for o in outcomes], indent=2) + "\n")
+    if record:
+        today = datetime.date.today().isoformat()
+        verified.save(r for r in (o.record(today) for o in outcomes) if r is not None)
     sys.exit(max((o.exit_code for o in outcomes if o.verdict.isupper()), default=0))
 
 
