@@ -42,14 +42,23 @@ class Memory:
         """Whether the parts fit into the budget."""
         return self.used <= self.budget
 
-    def message(self, board: str) -> str:
-        """One sentence: by how much it does not fit, what takes the most, what would help."""
+    @property
+    def excess(self) -> int:
+        """Bytes above the budget; 0 where it fits."""
+        return max(0, self.used - self.budget)
+
+    def shortage(self, board: str) -> str:
+        """By how much it does not fit, and what takes the most; without a full stop."""
         ranked = sorted(self.parts, key=lambda part: -part.bytes)
         takers = ", ".join(f"{part.name} {part.bytes:,} B" for part in ranked if part.bytes)
         return (
-            f"{self.name} of {board} is exceeded by {self.used - self.budget:,} B: "
-            f"{self.used:,} B needed, {self.budget:,} B there ({takers}). {self.advice}"
+            f"{self.name} of {board} is exceeded by {self.excess:,} B: "
+            f"{self.used:,} B needed, {self.budget:,} B there ({takers})"
         )
+
+    def message(self, board: str) -> str:
+        """The shortage, and what would help."""
+        return f"{self.shortage(board)}. {self.advice}"
 
 
 def _advice(memory: str, runtime: str) -> str:
