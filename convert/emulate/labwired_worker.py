@@ -6,11 +6,63 @@ Ends when standard input is closed. A fault of the emulated core becomes an #err
 """
 
 import os
+import struct
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from elftools.elf.elffile import ELFFile
 
 # Emulated time between two looks at standard input: 20 to 80 ms of wall time.
 _SLICE = "1ms"
+
+# ESP32-C3: the windows through which code and data see the flash from its address 0, once the ROM has mapped it for an
+# image that starts with its two words; ESP32-C3 Technical Reference Manual, Chip Boot Control and System and Memory.
+_C3_WINDOWS = (0x42000000, 0x3C000000)
+_C3_HEADER = struct.pack("<II", 0xAEDB041D, 0xAEDB041D)
+_RISCV = 243
+
+
+def flash_image(elf: Path) -> bytes:
+    """What is flashed from address 0: the program's segments at their load addresses, gaps filled with zeros."""
+    image = bytearray()
+    with elf.open("rb") as f:
+        for segment in ELFFile(f).iter_segments("PT_LOAD"):
+            start, data = segment["p_paddr"], segment.data()
+            if data:
+                image[len(image) : start] = bytes(max(0, start - len(image)))
+                image[start : start + len(data)] = data
+    return bytes(image)
+
+
+def mapped(flash: bytes) -> bytes:
+    """An ELF file that has the flash in both windows of an ESP32-C3 and starts behind the header, as its ROM does.
+
+    ValueError where the image does not start with the header: the ROM would not take it.
+    """
+    if not flash.startswith(_C3_HEADER):
+        raise ValueError("the image does not start with the two words of the ESP32-C3's direct boot (0xAEDB041D)")
+    count, header, program = len(_C3_WINDOWS), 52, 32
+    entry = _C3_WINDOWS[0] + len(_C3_HEADER)
+    ident = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
+    elf = ident + struct.pack("<HHIIIIIHHHHHH", 2, _RISCV, 1, entry, header, 0, 1, header, program, count, 40, 0, 0)
+    start = header + count * program
+    for window in _C3_WINDOWS:
+        elf += struct.pack("<8I", 1, start, window, window, len(flash), len(flash), 5, 4)
+    return elf + flash
+
+
+def _load(image: Path, chip: str) -> Any:
+    """LabWired's machine with the image in its memory."""
+    from labwired import Sim
+
+    if chip != "esp32c3":
+        return Sim(image, chip=chip)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / image.name
+        path.write_bytes(mapped(flash_image(image)))
+        return Sim(path, chip=chip)
 
 
 def _input() -> bytes | None:
@@ -47,11 +99,9 @@ def _serve(sim: Any) -> None:
 def main() -> int:
     """Run the image until standard input is closed; returns the exit code."""
     image, chip = sys.argv[1:]
-    from labwired import Sim
-
     os.set_blocking(0, False)
     try:
-        sim = Sim(image, chip=chip)
+        sim = _load(Path(image), chip)
     except (OSError, RuntimeError, ValueError) as e:
         sys.stderr.write(f"{e}\n")
         return 1

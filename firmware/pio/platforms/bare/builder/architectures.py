@@ -14,6 +14,8 @@ class Architecture:
     warnings: tuple[str, ...] = ("-Wl,--no-warn-rwx-segments",)  # of the linker; its older versions know none
     c_options: tuple[str, ...] = ()
     defines: tuple[tuple[str, str], ...] = field(default=())
+    linker: str = "g++"  # the driver that links; gcc where there is no C++ library
+    libraries: tuple[str, ...] = ("m",)
 
 
 def _arm(cpu, fpu):
@@ -22,11 +24,15 @@ def _arm(cpu, fpu):
 
 
 def _riscv(_cpu, _fpu):
-    return Architecture(("-march=rv32imc", "-mabi=ilp32"), ("--specs=picolibc.specs", "-nostartfiles"))
+    # The specs bring the headers as well as the library.
+    return Architecture(("-march=rv32imc", "-mabi=ilp32", "--specs=picolibc.specs"), linker="gcc")
 
 
 def _xtensa(_cpu, _fpu):
-    return Architecture(("-mtext-section-literals", "-mlongcalls"))
+    # The compiler comes without a C library; the port brings what is needed of one.
+    return Architecture(
+        ("-mtext-section-literals", "-mlongcalls"), ("-nostdlib",), linker="gcc", libraries=("gcc",)
+    )
 
 
 def _avr(cpu, _fpu):

@@ -48,7 +48,7 @@ env.Replace(
     AS=f"{prefix}as",
     CC=f"{prefix}gcc",
     CXX=f"{prefix}g++",
-    LINK=f"{prefix}g++",
+    LINK=f"{prefix}{arch.linker}",
     OBJCOPY=f"{prefix}objcopy",
     RANLIB=f"{prefix}ranlib",
     SIZETOOL=f"{prefix}size",
@@ -62,8 +62,8 @@ env.Replace(
 env.Append(
     ASFLAGS=[*arch.cpu],
     ASPPFLAGS=["-x", "assembler-with-cpp"],
-    CFLAGS=[f"-std={arch.standard}"],
-    CXXFLAGS=["-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"],
+    CFLAGS=[f"-std={arch.standard}", *arch.c_options],
+    CXXFLAGS=[f"-std={arch.cxx_standard}", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"],
     CCFLAGS=[*arch.cpu, "-Os", "-ffunction-sections", "-fdata-sections", "-fno-common"],
     CPPDEFINES=[("TINYML_CLOCK_HZ", board.get("build.f_cpu").rstrip("L")), *arch.defines],
     LINKFLAGS=[
@@ -71,12 +71,12 @@ env.Append(
         *arch.link,
         "-Wl,--gc-sections",
         "-Wl,--build-id=none",
-        "-Wl,--no-warn-rwx-segments",
+        *arch.warnings,
         "-Wl,--fatal-warnings",
         "-Wl,-Map,$BUILD_DIR/${PROGNAME}.map",
         *(f"-Wl,--defsym={name}={value:#x}" for name, value in placement.items() if value is not None),
     ],
-    LIBS=["m"],
+    LIBS=[*arch.libraries],
 )
 if script is not None:
     env.Replace(LDSCRIPT_PATH=str(script))
