@@ -22,15 +22,17 @@ import click
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.table import Table
 
 from convert import (
     accuracy,
     boards,
     budget,
     compiled,
+    energy,
     golden,
     graph,
+    latency,
+    listing,
     plan,
     project,
     quantize,
@@ -298,6 +300,7 @@ def _smoke(
         different = smoke.mismatches(result.outputs, reference.outputs)
         draft.update(
             smoke=smoke.section(transcript, result, reference.outputs),
+            **_spent(job, choice, result.instructions, transcript.cycles),
             memory=draft.value.memory.model_copy(update={"stack": result.stack}),
         )
         if labels is not None and len(labels):
@@ -305,6 +308,12 @@ def _smoke(
             draft.update(accuracy=draft.value.accuracy.model_copy(update=known))
         smoke.compare(result, reference.outputs, _locate(job, g, test, different))
         stage.detail = f"{transcript.emulator}: {len(result.outputs)} vectors, every byte equal to TFLite Micro"
+
+
+def _spent(job: Job, choice: toolchain.Choice, instructions: int | None, cycles: int | None) -> dict[str, object]:
+    """Latency and energy of an inference; the boards' cycles an instruction are those of the compiled runtime."""
+    time = latency.of(job.board, instructions if choice.runtime == "compiled" else None, cycles)
+    return {"latency": time, "energy": energy.of(job.board, time)}
 
 
 def _locate(job: Job, g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]) -> str:
@@ -331,25 +340,6 @@ def _locate(job: Job, g: graph.Graph, test: test_vectors.Vectors, different: lis
 
 
 # Command line
-
-
-def list_boards(console: Console) -> None:
-    """Print the boards with their limits and environments."""
-    table = Table("board", "name", "core", "clock", "flash", "RAM", "environments", "emulator")
-    for name in boards.names():
-        board = boards.load(name)
-        emulators = [e.emulator for e in board.environments if e.emulator]
-        table.add_row(
-            name,
-            board.name,
-            board.build.cpu,
-            f"{board.build.clock_hz // 1_000_000} MHz",
-            f"{board.upload.maximum_size:,} B",
-            f"{board.upload.maximum_ram_size:,} B",
-            ", ".join(f"{e.name} ({', '.join(e.runtimes)})" for e in board.environments),
-            ", ".join(emulators) or "none",
-        )
-    console.print(table)
 
 
 _PATH = partial(click.Path, path_type=Path)
@@ -399,6 +389,7 @@ _PATH = partial(click.Path, path_type=Path)
 @click.option("--tflm-dir", type=_PATH(exists=True, file_okay=False), help="TFLite Micro source tree to build in.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds of wall time that the emulator may take.")
 @click.option("--list-boards", "show_boards", is_flag=True, help="Show the boards and exit.")
+@click.option("--json", "as_json", is_flag=True, help="With --list-boards: as JSON.")
 def main(
     board_name: str | None,
     recipe: str | None,
@@ -414,12 +405,19 @@ def main(
     tflm_dir: Path | None,
     timeout: float,
     show_boards: bool,
+    as_json: bool,
 ) -> None:
     """Train or take a model, convert it, and build firmware for a board that is proven to answer like it."""
     # Without a terminal (a log, a pipe) the lines need not be folded at 80.
     console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 120)))
+    if as_json and not show_boards:
+        raise click.UsageError("--json goes with --list-boards; a build writes report.json into its output folder")
     if show_boards:
-        list_boards(console)
+        try:
+            listing.show(console, as_json, BOARDS)
+        except PipelineError as e:
+            click.echo(f"error: {e}", err=True)
+            sys.exit(e.exit_code)
         return
     if board_name is None:
         raise click.UsageError(f"--board is missing; allowed are {', '.join(boards.names())} (see --list-boards)")

@@ -14,10 +14,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from convert import energy, latency
 from convert.cache import atomic_write
 from convert.emit import render
+from convert.energy import Energy
 from convert.golden import ArenaUse
 from convert.graph import Graph, Operator
+from convert.latency import Latency
 
 FILE = "report.json"
 PAGE = "report.html"
@@ -119,6 +122,8 @@ class Report(_Section):
     accuracy: Accuracy = Accuracy()
     memory: Memory = Memory()
     smoke: Smoke = Smoke()
+    latency: Latency = Latency()
+    energy: Energy = Energy()
     stages: tuple[Stage, ...] = ()
     layers: tuple[Layer, ...] = ()
     artifacts: dict[str, str] = {}  # paths relative to the output folder
@@ -133,7 +138,13 @@ class Report(_Section):
             output / PAGE,
             render(
                 "report/report.html.j2",
-                {"r": self, "bars": _bars(self), "percent": percent, "plan": arena_plan(self.memory)},
+                {
+                    "r": self,
+                    "bars": _bars(self),
+                    "percent": percent,
+                    "plan": arena_plan(self.memory),
+                    "estimates": estimates(self),
+                },
             ),
         )
 
@@ -242,7 +253,21 @@ def _facts(r: Report) -> list[tuple[str, str]]:
     if s.instructions_per_inference is not None:
         ratio = f" ({s.instructions_per_inference / m.macs:.2f} a MAC)" if m.macs else ""
         facts.append(("speed", f"{s.instructions_per_inference:,} instructions an inference{ratio}"))
-    return facts
+    return facts + estimates(r)
+
+
+def estimates(r: Report) -> list[tuple[str, str]]:
+    """Latency and energy of an inference with their sources, as far as they are known."""
+    found = []
+    if (text := latency.text(r.latency)) is not None:
+        found += [("latency", text), ("", f"from {r.latency.source}{_of(r.latency.date)}")]
+    if (text := energy.text(r.energy)) is not None:
+        found += [("energy", text), ("", f"from {r.energy.source}{_of(r.energy.date)}")]
+    return found
+
+
+def _of(date: str | None) -> str:
+    return "" if date is None else f" ({date})"
 
 
 def show(report: Report, output: Path, console: Console) -> None:

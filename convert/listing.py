@@ -1,0 +1,98 @@
+"""The table of boards: what each has, how it is built, where it was last run and with what result."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from convert import boards, verified
+from convert.boards import Board, Environment
+from convert.paths import BOARDS
+
+
+def show(console: Console, as_json: bool = False, folder: Path = BOARDS) -> None:
+    """Print the boards of a folder. Raises UsageError for a file there that breaks its format."""
+    known = [boards.load(name, folder) for name in boards.names(folder)]
+    records = verified.load(folder)
+    if as_json:
+        entries = [_entry(board, records) for board in known]
+        console.print(json.dumps({"schema": 1, "boards": entries}, indent=2), highlight=False, markup=False)
+    else:
+        console.print(table(known, records))
+
+
+def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
+    """A row a board, for 120 columns."""
+    result = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, show_lines=True)
+    for column in ("board", "core", "flash B", "RAM B", "runtimes", "official", "in-tree", "emulator"):
+        result.add_column(column, no_wrap=True, justify="right" if column.endswith(" B") else "left")
+    result.add_column("last verified")
+    for board in known:
+        section = board.tinyml
+        inside = [e for e in (section.bare, section.twin) if e is not None]
+        result.add_row(
+            Text(board.id, style="bold"),
+            f"{board.build.cpu}\n{section.architecture}\n{board.build.clock_hz / 1e6:g} MHz",
+            f"{board.upload.maximum_size:,}",
+            f"{board.upload.maximum_ram_size:,}",
+            "\n".join(runtimes(board)),
+            "none" if section.official is None else _named(section.official),
+            "\n".join(e.name for e in inside) or "none",
+            "\n".join(emulators(board)) or "none",
+            _verdict(verified.latest(records, board.id)),
+        )
+    return result
+
+
+def runtimes(board: Board) -> list[str]:
+    """Every runtime that one of the environments offers, in the order of their preference."""
+    return list(dict.fromkeys(runtime for e in board.environments for runtime in e.runtimes))
+
+
+def emulators(board: Board) -> list[str]:
+    """The emulators of all environments."""
+    return list(dict.fromkeys(e.emulator for e in board.environments if e.emulator is not None))
+
+
+def _named(environment: Environment) -> str:
+    return "\n".join(filter(None, (f"{environment.name}:", environment.platform, environment.version)))
+
+
+def _verdict(record: verified.Record | None) -> Text:
+    """When and how a board was last run, and whether every vector's output was equal."""
+    if record is None:
+        return Text("never", style="dim")
+    result = f"{record.vectors} vectors equal"
+    if not record.passed:
+        result = f"{record.vectors - record.equal} of {record.vectors} DIFFER" if record.vectors else "none ran"
+    text = Text(f"{record.date}\n").append(result, style="green" if record.passed else "bold red")
+    return text.append(f"\n{record.environment}\n{record.model}, {record.runtime}", style="dim")
+
+
+def _entry(board: Board, records: Sequence[verified.Record]) -> dict[str, object]:
+    latest = verified.latest(records, board.id)
+    return {
+        "board": board.id,
+        "name": board.name,
+        "core": board.build.cpu,
+        "architecture": board.tinyml.architecture,
+        "clock_hz": board.build.clock_hz,
+        "flash": board.upload.maximum_size,
+        "ram": board.upload.maximum_ram_size,
+        "environments": [
+            {
+                "name": e.name,
+                "kind": next(k for k in ("official", "bare", "twin") if getattr(board.tinyml, k) == e),
+                "platform": e.platform,
+                "version": e.version,
+                "runtimes": list(e.runtimes),
+                "emulator": e.emulator,
+            }
+            for e in board.environments
+        ],
+        "verified": None if latest is None else latest.model_dump(),
+    }
