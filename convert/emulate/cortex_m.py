@@ -1,9 +1,12 @@
-"""What every Cortex-M4 in Unicorn needs: loading an ELF file, stopping in time, sizes of Thumb-2 instructions."""
+"""What every Cortex-M4 in Unicorn needs: loading an ELF file, stopping in time, counting instructions.
+
+An instruction that its IT block skips counts, as it does in QEMU. Instructions are not cycles.
+"""
 
 import bisect
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,9 @@ from typing import Any
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
+
+from convert.boards import Board, Environment
+from convert.errors import ToolError
 
 PAGE = 4096
 _STOP_SECONDS = 0.02
@@ -98,3 +104,75 @@ def machine(unicorn: Any, program: Program, regions: list[tuple[int, int, bool]]
     for address, data in program.segments:
         uc.mem_write(address, data)
     return uc
+
+
+def unicorn_for(board: Board) -> Any:
+    """The unicorn package; ToolError where it is missing."""
+    try:
+        import unicorn
+        import unicorn.arm_const
+    except ImportError as e:
+        raise ToolError(
+            f"the unicorn package, which emulates {board.name}, is missing; run: pip install unicorn"
+        ) from e
+    return unicorn
+
+
+class Machine:
+    """A board with a program in it, just after reset.
+
+    `registers` are (address, bytes) of peripherals that are plain memory: they read back what was written.
+    """
+
+    def __init__(
+        self, program: Program, board: Board, environment: Environment, registers: Iterable[tuple[int, int]]
+    ) -> None:
+        """Raises ToolError where the unicorn package is missing."""
+        self.unicorn, self.program = unicorn_for(board), program
+        arm = self.unicorn.arm_const
+        origin = environment.flash_origin or 0
+        regions = [
+            (origin, board.upload.maximum_size, True),
+            (environment.ram_origin or 0, board.upload.maximum_ram_size, False),
+            *((address, size, False) for address, size in registers),
+        ]
+        self.uc = machine(self.unicorn, program, regions)
+        self.uc.reg_write(arm.UC_ARM_REG_SP, int.from_bytes(self.uc.mem_read(origin, 4), "little"))
+        self.pc = int.from_bytes(self.uc.mem_read(origin + 4, 4), "little") & ~1
+        self.pc_register, self.lr_register = arm.UC_ARM_REG_PC, arm.UC_ARM_REG_LR
+
+    def go(self, until: int, deadline: float) -> None:
+        """Run on until an address, a stop by a peripheral, a fault (UcError) or the deadline."""
+        with stopping(self.uc, deadline):
+            self.uc.emu_start(self.pc | 1, until)
+        self.pc = self.uc.reg_read(self.pc_register) & ~1
+
+    def count(self, deadline: float) -> int | None:
+        """Run the first inference_run(), counting its instructions; None where it is not reached or does not return."""
+        entry = self.program.address("inference_run")
+        if entry is None:
+            return None
+        self.go(entry, deadline)
+        if self.pc != entry:
+            return None
+        back = self.uc.reg_read(self.lr_register) & ~1
+        total = 0
+        known: dict[tuple[int, int], int] = {}
+
+        def block(uc: Any, address: int, size: int, _data: Any) -> None:
+            nonlocal total
+            key = (address, size)
+            count = known.get(key)
+            if count is None:
+                count = known[key] = thumb_instructions(bytes(uc.mem_read(address, size)))
+            total += count
+
+        hook = self.uc.hook_add(self.unicorn.UC_HOOK_BLOCK, block)
+        # A hook reaches only what is translated after it: memcpy() and the like have run before.
+        self.uc.ctl_flush_tb()
+        try:
+            self.go(back, deadline)
+        finally:
+            self.uc.hook_del(hook)
+            self.uc.ctl_flush_tb()
+        return total if self.pc == back else None

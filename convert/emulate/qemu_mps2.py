@@ -1,7 +1,7 @@
 """QEMU's MPS2 and MPS3 boards, one a Cortex-M core: an385 (M3), an386 (M4F), an500 (M7), an505 (M33), an547 (M55).
 
-The board's build.mcu is the machine. The serial port is CMSDK UART 0. With `-icount shift=0` emulated time advances 1 ns
-an instruction, so the firmware counts instructions with a timer: a tick of it is 40 of them, 50 on an505 and 31 on
+The board's build.mcu is the machine. The serial port is CMSDK UART 0. With `-icount shift=0` emulated time advances
+1 ns an instruction, so the firmware counts instructions with a timer: a tick of it is 40 of them, 50 on an505 and 31 on
 an547; that is the resolution of the figure.
 """
 
