@@ -1,0 +1,49 @@
+"""Build a tree's C for this machine and run it: for tests, and to tell the model from compiler, port and emulator."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from convert import emit
+from convert.compiled.host import KERNELS, SANITIZERS, WARNINGS, call, compiler
+from convert.errors import ToolError
+from convert.paths import FIRMWARE
+from convert.trees import source
+from convert.trees.bonsai import Bonsai
+from convert.trees.coding import Int8
+from convert.trees.reference import Int32
+
+RUNTIME = FIRMWARE / "runtimes" / "tree"
+
+
+def build(tree: Bonsai, folder: Path, *, sanitize: bool = False, tool: str | None = None) -> Path:
+    """Build the program that runs the tree on samples from standard input; returns its path in `folder`.
+
+    `sanitize` adds the address and undefined-behaviour sanitizers. Raises ToolError where the compiler is missing or
+    fails.
+    """
+    main = emit.render("trees/host_main.c.j2", {})
+    emit.write_tree(folder / "src", {**source.render(tree, "host"), "host_main.c": main})
+    flags = ["-std=c99", "-O2", *WARNINGS, *(SANITIZERS if sanitize else ())]
+    flags += [f"-I{path}" for path in (KERNELS / "include", FIRMWARE / "include", folder / "src")]
+    sources = [folder / "src" / "tree_model.c", folder / "src" / "host_main.c", RUNTIME / "inference.c"]
+    program = folder / "tree"
+    call([tool or compiler(), *flags, *map(str, sources), "-o", str(program)], "compiling the tree for this machine")
+    return program
+
+
+def call_program(program: Path, tree: Bonsai, x: Int8, timeout: float = 60.0) -> Int32:
+    """Scores int32 (n, classes) of samples int8 (n, features) from a program that `build` made."""
+    done = subprocess.run([str(program)], input=x.tobytes(), capture_output=True, timeout=timeout, check=False)
+    if done.returncode or len(done.stdout) != 4 * tree.classes * len(x):
+        reason = done.stderr.decode(errors="replace")[-4000:]
+        raise ToolError(f"the tree failed with exit code {done.returncode} on this machine: {reason}")
+    return np.frombuffer(done.stdout, "<i4").reshape(len(x), tree.classes)
+
+
+def run(tree: Bonsai, x: Int8, *, sanitize: bool = False) -> Int32:
+    """Scores int32 (n, classes) of samples int8 (n, features), computed by the C on this machine."""
+    with tempfile.TemporaryDirectory(prefix="tree-") as folder:
+        return call_program(build(tree, Path(folder), sanitize=sanitize), tree, x)
