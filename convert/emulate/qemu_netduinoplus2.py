@@ -1,0 +1,65 @@
+"""QEMU's netduinoplus2, an STM32F405: runs STM32F4 images at 0x08000000 that use USART 1 and TIM2.
+
+Its RCC, PWR and GPIO registers read as 0, so a clock never starts: the firmware goes on as on a chip whose crystal is
+broken, at 16 MHz, and the timers are set to that. Emulated time advances 1 ns an instruction. The chip does not count
+instructions; one inference of the same image is counted exactly in Unicorn's Cortex-M4, with a USART that takes
+everything.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from convert.boards import Board, Environment
+from convert.emulate import Transcript, cortex_m, process, qemu
+
+NAME = "qemu_netduinoplus2"
+_TOOL = "qemu-system-arm"
+_TIMER_HZ = 16_000_000  # the F4's own oscillator
+
+_USART1, _SR = 0x40011000, 0x00
+_TXE_TC = 0xC0
+# Plain memory where the firmware configures timer, power, pins, clock, flash and the core; (address, bytes).
+_REGISTERS = ((0x40000000, 0x1000), (0x40007000, 0x1000), (0x40020000, 0x4000), (0xE000E000, 0x1000))
+
+
+def _command(image: Path, board: Board) -> list[str]:
+    return [
+        *(qemu.tool(_TOOL, _TOOL, board), "-M", "netduinoplus2", *qemu.OPTIONS),
+        *("-global", f"stm32f2xx-timer.clock-frequency={_TIMER_HZ}"),
+        *("-kernel", str(image)),
+    ]
+
+
+def run(image: Path, board: Board, environment: Environment, timeout: float) -> Transcript:
+    """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
+    start = time.monotonic()
+    transcript = process.transcript(_command(image, board), NAME, image, timeout)
+    if not transcript.finished or transcript.error is not None:
+        return transcript
+    instructions = _count(image, board, environment, start + timeout)
+    return dataclasses.replace(transcript, instructions=instructions, seconds=round(time.monotonic() - start, 3))
+
+
+def connect(image: Path, board: Board, _environment: Environment) -> process.Process:
+    """Start the ELF file `image` with its USART 1 in the caller's hands; see convert.emulate."""
+    return process.Process(_command(image, board), NAME)
+
+
+def _count(image: Path, board: Board, environment: Environment, deadline: float) -> int | None:
+    """Instructions of the first inference_run() in Unicorn; None where it is not reached in time."""
+    machine = cortex_m.Machine(cortex_m.load(image), board, environment, _REGISTERS)
+    machine.uc.mmio_map(_USART1, 0x1000, _ready, None, _drop, None)
+    try:
+        return machine.count(deadline)
+    except machine.unicorn.UcError:
+        return None
+
+
+def _ready(_uc: Any, offset: int, _size: int, _data: Any) -> int:
+    return _TXE_TC if offset == _SR else 0
+
+
+def _drop(_uc: Any, _offset: int, _size: int, _value: int, _data: Any) -> None:
+    pass
