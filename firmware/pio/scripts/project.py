@@ -47,6 +47,11 @@ class Project:
         folder = self.build.get("tflm_dir")
         return Path(folder) if folder else None
 
+    @property
+    def serial(self):
+        """Whether a host drives the model over the serial protocol."""
+        return self.application in ("serve", "profile")
+
     def source_folders(self):
         """(folder, whether --optimize says how it is compiled) of everything but src_dir."""
         folders = [
@@ -60,12 +65,15 @@ class Project:
         shared = compilers.COMPILERS[self.board["tinyml"]["architecture"]].shared
         if self.entry["platform"] == "bare" and shared is not None:
             folders.append((FIRMWARE / "ports" / shared, False))
+        if self.serial:
+            folders.append((FIRMWARE / "lib" / "serial" / "src", False))
         return [(folder, fast) for folder, fast in folders if folder.is_dir()]
 
     def include_folders(self):
         """Folders for -I."""
-        kernels = FIRMWARE / "lib" / "kernels" / "include"
-        return [FIRMWARE / "include", kernels, *(folder for folder, _ in self.source_folders())]
+        libraries = ["kernels", *(["serial"] if self.serial else [])]
+        own = [FIRMWARE / "include", *(FIRMWARE / "lib" / name / "include" for name in libraries)]
+        return [*own, *(folder for folder, _ in self.source_folders())]
 
 
 def _board(environment, boards):

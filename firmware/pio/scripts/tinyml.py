@@ -32,14 +32,18 @@ def add_sources(env, project):
     """Name every source folder; the model is compiled as asked for, our C on bare metal without warnings."""
     level = compilers.LEVELS[project.build["optimize"]]
     strict = " ".join(WARNINGS) if project.entry["platform"] == "bare" else ""
+    # The compilers for AVR are older than the option that covers macros too.
+    prefix_map = "fdebug-prefix-map" if project.board["tinyml"]["architecture"] == "avr" else "ffile-prefix-map"
     env.Append(
         CPPPATH=[str(folder) for folder in project.include_folders()],
         CCFLAGS=[
-            f"-ffile-prefix-map={project.output}=.",
-            f"-ffile-prefix-map={ROOT}=.",
+            f"-{prefix_map}={project.output}=.",
+            f"-{prefix_map}={ROOT}=.",
         ],
     )
     env.Replace(SRC_FILTER=[f"+<{project.application}/>"])
+    if project.application == "profile":
+        env.Append(CPPDEFINES=["INFERENCE_TRACE"])
     # The last option counts, and the platform adds its own: ours are put behind the whole command.
     commands = {
         name: {tool: f"{env[tool]} {options}" for tool in ("CCCOM", "CXXCOM")}
