@@ -1,7 +1,5 @@
 """Builds a bare-metal image: flags and linker script from the board's JSON, compilers from the PATH."""
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -95,27 +93,5 @@ if script is not None:
     env.Depends(elf, str(script))
 AlwaysBuild(Alias("buildprog", [image_bin, image_hex]))
 
-
-def upload(target, source, env):  # noqa: ARG001
-    """Flash through a debug probe; --no-wait, so that a missing probe is an error at once."""
-    chip = board.get("debug.pyocd_target", "")
-    if not chip:
-        sys.stderr.write(
-            f"Error: {project.name} is an emulator, there is nothing to upload to; "
-            f"run: pio run -e {project.environment} -t smoke\n"
-        )
-        return 1
-    tool = shutil.which("pyocd")
-    if tool is None:
-        official = project.board["tinyml"].get("official")
-        other = f", or flash over USB with: pio run -e {official['name']} -t upload" if official else ""
-        sys.stderr.write(
-            f"Error: uploading a bare image needs a debug probe and pyocd; run: pip install pyocd{other}\n"
-        )
-        return 1
-    return subprocess.call([tool, "flash", "--no-wait", "--target", chip, str(source[0])])
-
-
-env.AddPlatformTarget("upload", image_hex, env.VerboseAction(upload, "Uploading $SOURCE"), "Upload")
 env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZEPRINTCMD", "Sizes of $SOURCE"), "Sizes of the sections")
 Default([image_bin, image_hex])
