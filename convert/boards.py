@@ -10,7 +10,7 @@ from convert.compiled import Target
 from convert.errors import UsageError, one_of
 from convert.paths import BOARDS
 
-Runtime = Literal["tflm", "compiled"]
+Runtime = Literal["tflm", "compiled", "tree"]
 
 
 class _Section(BaseModel):
@@ -39,6 +39,10 @@ class Environment(_Section):
     flash_origin: int | None = None  # where the application starts; None: the platform's own affair
     ram_origin: int | None = None
     upload: Literal["pyocd", "esptool", "uf2", "avrdude"] | None = None  # what flashes an image of the bare platform
+
+    def runs(self, runtime: str) -> bool:
+        """Whether a runtime can be built in this environment; a tree is C that needs nothing but a compiler."""
+        return runtime == "tree" or runtime in self.runtimes
 
 
 class Latency(_Section):
@@ -107,6 +111,8 @@ class Board(BaseModel):
     @property
     def target(self) -> Target:
         """Whose kernels the compiled runtime may use besides the portable ones."""
+        if self.tinyml.architecture == "avr":
+            return "avr"
         return "cortex_m4" if self.tinyml.simd == "dsp" else "portable"
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,10 +13,16 @@ from convert.compiled.layer import Array, Constant, Layer, Value, describe
 from convert.errors import UsageError
 from convert.graph import Graph, Tensor
 
-Target: TypeAlias = Literal["portable", "cortex_m4"]
+Target: TypeAlias = Literal["portable", "cortex_m4", "avr"]
 Optimize: TypeAlias = Literal["speed", "size"]
 
-_HEADERS = {"portable": ["kernels/kernels.h"], "cortex_m4": ["kernels/kernels.h", "kernels/cortex_m4.h"]}
+_HEADERS = {
+    "portable": ["kernels/kernels.h"],
+    "cortex_m4": ["kernels/kernels.h", "kernels/cortex_m4.h"],
+    "avr": ["kernels/flash.h", "kernels/kernels.h"],
+}
+# Where constants stay in a flash that pointers to RAM do not reach: see kernels/flash.h.
+_FLASH: Mapping[Target, str] = {"avr": "KERNELS_FLASH "}
 _C_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "int16", "uint16", "int32", "int64")}
 
 
@@ -42,6 +48,16 @@ class _Array:
     values: Array
     comment: str
     aligned: bool
+    in_ram: bool  # copied there at the start, where kernels cannot read flash like any other input
+
+
+class _Key(NamedTuple):
+    """What two constants must share to be one array."""
+
+    aligned: bool
+    in_ram: bool
+    dtype: str
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,11 @@ class CompiledModel:
     def weight_bytes(self) -> int:
         """Constants in flash (weights, biases, multipliers, tables), each counted once, without alignment gaps."""
         return sum(a.values.nbytes for a in self._arrays.values())
+
+    @property
+    def ram_bytes(self) -> int:
+        """Constants that must be copied to RAM, besides the arena: operands, on processors with a separate flash."""
+        return sum(a.values.nbytes for a in self._arrays.values() if a.in_ram)
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -106,15 +127,16 @@ class CompiledModel:
         return [self.graph.tensors[i] for i in layer.inputs if self.graph.tensors[i].data is not None]
 
     @cached_property
-    def _arrays(self) -> dict[tuple[bool, str, bytes], _Array]:
-        """Distinct constants by alignment, type and content, in order of first use."""
-        arrays: dict[tuple[bool, str, bytes], _Array] = {}
+    def _arrays(self) -> dict[_Key, _Array]:
+        """Distinct constants by place, alignment, type and content, in order of first use."""
+        arrays: dict[_Key, _Array] = {}
 
         def keep(constant: Constant, name: str, comment: str) -> None:
-            key = _key(constant)
+            key = self._key(constant)
             if key not in arrays:
                 c_type = _C_TYPES[constant.values.dtype.name]
-                arrays[key] = _Array(name, c_type, constant.values, f"{comment}, {constant.layout}", key[0])
+                text = f"{comment}, {constant.layout}"
+                arrays[key] = _Array(name, c_type, constant.values, text, key.aligned, key.in_ram)
 
         for t in self._variables:
             if (value := _initial(t)) is not None:
@@ -128,7 +150,14 @@ class CompiledModel:
         return arrays
 
     def _pointer(self, constant: Constant) -> str:
-        return self._arrays[_key(constant)].name
+        return self._arrays[self._key(constant)].name
+
+    def _key(self, constant: Constant) -> _Key:
+        # Only weights and operands are read in wide words; aligning the rest would waste flash.
+        separate = self.target in _FLASH
+        aligned = constant.role in ("weights", "operand") and not separate
+        in_ram = constant.role == "operand" and separate
+        return _Key(aligned, in_ram, constant.values.dtype.name, constant.values.tobytes())
 
     def _argument(self, tensor: int) -> str:
         data = self.graph.tensors[tensor].data
@@ -173,6 +202,7 @@ class CompiledModel:
         tensors = self.graph.tensors
         context = {
             "headers": _HEADERS[self.target],
+            "flash": _FLASH.get(self.target, ""),
             "sha256": self.graph.sha256,
             "arena_bytes": self.arena_bytes,
             "lower_bound": self.lower_bound,
@@ -201,12 +231,6 @@ class CompiledModel:
         }
         names = ("compiled_model.c", "compiled_model.h")
         return {name: emit.render(f"compiled/{name}.j2", context) for name in names}
-
-
-def _key(constant: Constant) -> tuple[bool, str, bytes]:
-    # Only weights and operands are read in wide words; aligning the rest would waste flash.
-    aligned = constant.role in ("weights", "operand")
-    return aligned, constant.values.dtype.name, constant.values.tobytes()
 
 
 def _initial(variable: Tensor) -> Constant | None:

@@ -15,6 +15,18 @@ void port_init(void);
 /* Writes `bytes` bytes to the console and waits until they are on their way; `text` may lie in flash. */
 void port_write(const char *text, size_t bytes);
 
+/* port_print("literal") writes a string literal. On AVR, where constants would take RAM, literals stay in flash, which
+ * only port_write_text() reads. */
+#if defined(__AVR__)
+#include <avr/pgmspace.h>
+#define PORT_TEXT(literal) PSTR(literal)
+void port_write_text(const char *text, size_t bytes);
+#else
+#define PORT_TEXT(literal) (literal)
+#define port_write_text(text, bytes) port_write(text, bytes)
+#endif
+#define port_print(literal) port_write_text(PORT_TEXT(literal), sizeof(literal) - 1)
+
 /* The next received byte (0 to 255), or -1 where none is waiting. Never blocks. */
 int port_read(void);
 

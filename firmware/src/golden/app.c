@@ -12,7 +12,7 @@
 #include "model_config.h"
 #include "port.h"
 
-static void print(const char *text) { port_write(text, strlen(text)); }
+static void print_string(const char *text) { port_write(text, strlen(text)); }
 
 static void print_unsigned(uint64_t value) {
   char digits[20];
@@ -24,19 +24,21 @@ static void print_unsigned(uint64_t value) {
   port_write(digits + at, sizeof digits - at);
 }
 
-static void print_figure(const char *name, uint64_t value) {
-  print(name);
-  print_unsigned(value);
-  print("\n");
-}
+#define PRINT_FIGURE(name, value) \
+  do {                            \
+    port_print(name);             \
+    print_unsigned(value);        \
+    port_print("\n");             \
+  } while (0)
+
+static char hex_digit(unsigned nibble) { return (char)(nibble < 10 ? '0' + nibble : 'a' - 10 + nibble); }
 
 static void print_hex(const uint8_t *bytes, size_t count) {
-  static const char digits[] = "0123456789abcdef";
-  char chunk[64];
+  char chunk[32];
   size_t used = 0;
   for (size_t i = 0; i < count; i++) {
-    chunk[used++] = digits[bytes[i] >> 4];
-    chunk[used++] = digits[bytes[i] & 15];
+    chunk[used++] = hex_digit(bytes[i] >> 4);
+    chunk[used++] = hex_digit(bytes[i] & 15);
     if (used == sizeof chunk) {
       port_write(chunk, used);
       used = 0;
@@ -45,14 +47,14 @@ static void print_hex(const uint8_t *bytes, size_t count) {
   port_write(chunk, used);
 }
 
-static int fail(const char *where) {
-  print("#error ");
-  print(where);
-  print(": ");
-  print(inference_message());
-  print("\n");
+static int end_of_error(void) {
+  print_string(inference_message());
+  port_print("\n");
   return 1;
 }
+
+/* Returns 1 after an #error line. */
+#define FAIL(where) (port_print("#error " where ": "), end_of_error())
 
 static void load(unsigned vector) {
   size_t offset = 0;
@@ -64,13 +66,13 @@ static void load(unsigned vector) {
 }
 
 static void report(unsigned vector) {
-  print("#vector ");
+  port_print("#vector ");
   print_unsigned(vector);
-  print(" ");
+  port_print(" ");
   for (unsigned i = 0; i < inference_output_count(); i++) {
     print_hex(inference_output(i), inference_output_bytes(i));
   }
-  print("\n");
+  port_print("\n");
 }
 
 int app_run(void) {
@@ -78,28 +80,28 @@ int app_run(void) {
   size_t stack = 0;
   int counted = 1;
 
-  print("#tinyml 1 board=" TINYML_BOARD " runtime=");
-  print(inference_runtime());
-  print(" model=" TINYML_MODEL_SHA256 " vectors=");
+  port_print("#tinyml 1 board=" TINYML_BOARD " runtime=");
+  print_string(inference_runtime());
+  port_print(" model=" TINYML_MODEL_SHA256 " vectors=");
   print_unsigned(golden_vector_count);
-  print("\n");
+  port_print("\n");
 
-  if (inference_init() != 0) return fail("inference_init");
+  if (inference_init() != 0) return FAIL("inference_init");
   for (unsigned vector = 0; vector < golden_vector_count; vector++) {
 #ifdef TINYML_RESET_EACH_VECTOR
-    if (vector > 0 && inference_reset() != 0) return fail("inference_reset");
+    if (vector > 0 && inference_reset() != 0) return FAIL("inference_reset");
 #endif
     load(vector);
     if (vector == 0) port_count_start();
     int status = inference_run();
     if (vector == 0) counted = port_count_stop(&instructions);
-    if (status != 0) return fail("inference_run");
+    if (status != 0) return FAIL("inference_run");
     report(vector);
   }
 
-  print_figure("#arena ", inference_arena_bytes());
-  if (port_stack_used(&stack) == 0) print_figure("#stack ", stack);
-  if (counted == 0) print_figure("#instructions ", instructions);
-  print_figure("#done ", golden_vector_count);
+  PRINT_FIGURE("#arena ", inference_arena_bytes());
+  if (port_stack_used(&stack) == 0) PRINT_FIGURE("#stack ", stack);
+  if (counted == 0) PRINT_FIGURE("#instructions ", instructions);
+  PRINT_FIGURE("#done ", golden_vector_count);
   return 0;
 }

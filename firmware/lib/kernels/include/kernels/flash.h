@@ -7,16 +7,28 @@
 #ifndef KERNELS_FLASH_H
 #define KERNELS_FLASH_H
 
-#include <string.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #if defined(__AVR__) && defined(__FLASH)
+
 #include <avr/pgmspace.h>
+
 #define KERNELS_FLASH __flash
-#define KERNELS_FROM_FLASH(to, from, bytes) memcpy_P(to, from, bytes)
+
+static inline void kernels_from_flash(void *to, const __flash void *from, size_t bytes) {
+  memcpy_P(to, (const void *)(uintptr_t)from, bytes);
+}
+
 #else
+
+#include <string.h>
+
 #define KERNELS_FLASH
+
 /* Copies `bytes` bytes of a constant to RAM. */
-#define KERNELS_FROM_FLASH(to, from, bytes) memcpy(to, from, bytes)
+static inline void kernels_from_flash(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
+
 #endif
 
 #endif

@@ -61,7 +61,13 @@ env.Append(
     ASFLAGS=[*arch.cpu],
     ASPPFLAGS=["-x", "assembler-with-cpp"],
     CFLAGS=[f"-std={arch.standard}", *arch.c_options],
-    CXXFLAGS=[f"-std={arch.cxx_standard}", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"],
+    CXXFLAGS=[
+        f"-std={arch.cxx_standard}",
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-fno-threadsafe-statics",
+        "-fno-use-cxa-atexit",
+    ],
     CCFLAGS=[*arch.cpu, "-Os", "-ffunction-sections", "-fdata-sections", "-fno-common"],
     CPPDEFINES=[("TINYML_CLOCK_HZ", board.get("build.f_cpu").rstrip("L")), *arch.defines],
     LINKFLAGS=[
