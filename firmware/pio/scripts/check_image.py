@@ -25,7 +25,7 @@ def check_image(target, source, env):  # noqa: ARG001
         sys.stderr.write(f"{BUDGET_MARK}{message}\n")
     if messages:
         elf.replace(elf.with_name("too_large.elf"))
-        for stale in (elf.with_suffix(".bin"), elf.with_suffix(".hex")):
+        for stale in (elf.with_suffix(suffix) for suffix in (".bin", ".hex", ".uf2")):
             stale.unlink(missing_ok=True)
     return 1 if messages else 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from SCons.Script import Alias, AlwaysBuild, Default, DefaultEnvironment
 
-from convert import compilers
+from convert import compilers, uf2
 
 sys.path.insert(0, str(Path(DefaultEnvironment()["BUILD_SCRIPT"]).parent))
 
@@ -52,7 +52,7 @@ env.Replace(
     SIZETOOL=f"{prefix}size",
     ARFLAGS=["rcs"],
     PROGSUFFIX=".elf",
-    SIZEPROGREGEXP=r"^(?:\.isr_vector|\.text|\.rodata\S*|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
+    SIZEPROGREGEXP=r"^(?:\.boot2|\.isr_vector|\.text|\.rodata\S*|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit)\s+(\d+).*",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
     SIZEPRINTCMD="$SIZETOOL -A -d $SOURCES",
@@ -97,7 +97,25 @@ image_bin, image_hex = (
 )
 if script is not None:
     env.Depends(elf, str(script))
-AlwaysBuild(Alias("buildprog", [image_bin, image_hex]))
+images = [image_bin, image_hex]
+
+
+def write_uf2(target, source, env):  # noqa: ARG001
+    """Write the image as a UF2 file; fails where the chip's ROM would not start it."""
+    image = Path(source[0].get_abspath()).read_bytes()
+    try:
+        uf2.check_boot2(image)
+    except ValueError as e:
+        sys.stderr.write(f"Error: {e}\n")
+        return 1
+    Path(target[0].get_abspath()).write_bytes(uf2.blocks(image, placement["__flash_origin"]))
+    return 0
+
+
+if project.entry.get("upload") == "uf2":
+    action = env.VerboseAction(write_uf2, "Writing $TARGET")
+    images += env.Command("$BUILD_DIR/${PROGNAME}.uf2", image_bin, action)
+AlwaysBuild(Alias("buildprog", images))
 
 env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZEPRINTCMD", "Sizes of $SOURCE"), "Sizes of the sections")
-Default([image_bin, image_hex])
+Default(images)
