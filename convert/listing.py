@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -28,9 +28,12 @@ def show(console: Console, as_json: bool = False, folder: Path = BOARDS) -> None
 def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
     """A row a board, for 120 columns."""
     result = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False, show_lines=True)
-    for column in ("board", "core", "flash B", "RAM B", "runtimes", "official", "in-tree", "emulator"):
-        result.add_column(column, no_wrap=True, justify="right" if column.endswith(" B") else "left")
-    result.add_column("last verified")
+    for column in ("board", "core", "flash B", "RAM B", "runtimes", "official", "in-tree: emulator"):
+        # A platform may be a long address.
+        foldable = column == "official"
+        justify: JustifyMethod = "right" if column.endswith(" B") else "left"
+        result.add_column(column, no_wrap=not foldable, overflow="fold", justify=justify)
+    result.add_column("last verified", min_width=28)
     for board in known:
         section = board.tinyml
         inside = [e for e in (section.bare, section.twin) if e is not None]
@@ -41,8 +44,7 @@ def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
             f"{board.upload.maximum_ram_size:,}",
             "\n".join(runtimes(board)),
             "none" if section.official is None else _named(section.official),
-            "\n".join(e.name for e in inside) or "none",
-            "\n".join(emulators(board)) or "none",
+            "\n".join(f"{e.name}:\n  {e.emulator or 'no emulator'}" for e in inside) or "none",
             _verdict(verified.latest(records, board.id)),
         )
     return result
@@ -53,11 +55,6 @@ def runtimes(board: Board) -> list[str]:
     return list(dict.fromkeys(runtime for e in board.environments for runtime in e.runtimes))
 
 
-def emulators(board: Board) -> list[str]:
-    """The emulators of all environments."""
-    return list(dict.fromkeys(e.emulator for e in board.environments if e.emulator is not None))
-
-
 def _named(environment: Environment) -> str:
     return "\n".join(filter(None, (f"{environment.name}:", environment.platform, environment.version)))
 
@@ -66,10 +63,10 @@ def _verdict(record: verified.Record | None) -> Text:
     """When and how a board was last run, and whether every vector's output was equal."""
     if record is None:
         return Text("never", style="dim")
-    result = f"{record.vectors} vectors equal"
+    result = f"{record.equal} of {record.vectors} equal"
     if not record.passed:
         result = f"{record.vectors - record.equal} of {record.vectors} DIFFER" if record.vectors else "none ran"
-    text = Text(f"{record.date}\n").append(result, style="green" if record.passed else "bold red")
+    text = Text(f"{record.date}: ").append(result, style="green" if record.passed else "bold red")
     return text.append(f"\n{record.environment}\n{record.model}, {record.runtime}", style="dim")
 
 

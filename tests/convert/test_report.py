@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from convert import report
+from convert.energy import Energy
+from convert.latency import Latency
 
 MODEL = report.Model(name="m<x>", sha256="ab" * 32, macs=1000, parameters=10, tflite_bytes=99)
 FULL = report.Report(
@@ -33,6 +35,10 @@ FULL = report.Report(
     smoke=report.Smoke(
         emulator="unicorn", passed=True, vectors=21, mismatches=0, instructions_per_inference=5000, probe_fnv="0x01"
     ),
+    latency=Latency(
+        milliseconds=0.117, cycles=7500, clock_hz=64_000_000, estimate=True, source="<a manual>", date="2026-11-23"
+    ),
+    energy=Energy(microjoules=1.16, volts=3.0, milliamps=3.3, source="<a data sheet>", date="2026-11-23"),
     stages=(report.Stage(name="train", seconds=1.0, cached=False),),
     layers=(report.Layer(index=0, operator="CONV_2D", output=(1, 2), macs=1000, weight_bytes=9, output_bytes=2),),
 )
@@ -51,6 +57,8 @@ def test_report_json_keeps_the_contract(tmp_path: Path) -> None:
         "accuracy",
         "memory",
         "smoke",
+        "latency",
+        "energy",
         "stages",
         "artifacts",
         "peers",
@@ -74,6 +82,7 @@ def test_report_json_keeps_the_contract(tmp_path: Path) -> None:
         "vectors",
         "mismatches",
         "instructions_per_inference",
+        "cycles_per_inference",
         "probe_fnv",
     }
     assert report.Report.model_validate(written) == FULL
@@ -85,6 +94,7 @@ def test_unknown_is_null(tmp_path: Path) -> None:
     assert written["accuracy"]["int8"] is None
     assert written["smoke"]["passed"] is None
     assert written["memory"]["flash"] is None
+    assert set(written["latency"].values()) == set(written["energy"].values()) == {None}
 
 
 @pytest.mark.parametrize("r", [FULL, BARE], ids=["full", "bare"])
@@ -97,10 +107,19 @@ def test_page_and_summary_are_drawn_from_it(tmp_path: Path, r: report.Report) ->
     assert "m<x>" in out.getvalue()
     if r is FULL:
         assert "5,000 instructions an inference (5.00 a MAC)" in out.getvalue()
+        assert "0.117 ms: 7,500 cycles (an estimate) at 64 MHz" in out.getvalue()
+        assert "1.16 uJ, an estimate: 3.3 mA at 3 V while it runs" in out.getvalue()
+        assert "from <a manual> (2026-11-23)" in out.getvalue() and "from &lt;a data sheet&gt; (2026-11-23)" in page
         assert "every byte equal to TFLite Micro" in out.getvalue()
         assert "400 of 1,000 B" in out.getvalue()
         assert "200 B, optimal; the largest live set is 250 B" in out.getvalue()
         assert "Arena: 200 B, optimal; the largest live set is 250 B." in page
+
+
+def test_what_is_not_known_is_not_said(tmp_path: Path) -> None:
+    BARE.write(tmp_path)
+    assert "Latency and energy" not in (tmp_path / "report.html").read_text()
+    assert report.estimates(BARE) == []
 
 
 def test_a_failure_is_said(tmp_path: Path) -> None:
