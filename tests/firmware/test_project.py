@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -136,28 +135,6 @@ def test_a_second_build_compiles_nothing(built: Built) -> None:
     lines: list[str] = []
     toolchain.build("qemu_m4", built("qemu_m4"), progress=lines.append)
     assert lines and not any(line.startswith(("Compiling", "Linking")) for line in lines)
-
-
-def test_upload_without_a_probe_says_so_at_once(built: Built) -> None:
-    if shutil.which("pyocd"):
-        pytest.skip("pyocd is installed; what it says is its own affair")
-    output = built("nano33_bare")
-    start = time.monotonic()
-    result = pio(
-        *("-e", "nano33_bare", "-t", "upload"), TINYML_OUTPUT=str(output), PLATFORMIO_BUILD_DIR=str(output / "pio")
-    )
-    assert result.returncode != 0
-    assert "debug probe and pyocd; run: pip install pyocd" in result.stderr
-    assert time.monotonic() - start < 10
-
-
-def test_uploading_to_an_emulator_is_refused(built: Built) -> None:
-    output = built("qemu_m4")
-    result = pio(
-        *("-e", "qemu_m4", "-t", "upload"), TINYML_OUTPUT=str(output), PLATFORMIO_BUILD_DIR=str(output / "pio")
-    )
-    assert result.returncode != 0
-    assert "qemu_m4 is an emulator" in result.stderr
 
 
 def test_no_two_kernel_sources_share_an_object() -> None:
