@@ -1,7 +1,8 @@
 """UF2 files for the RP2040: what its boot ROM takes when an image is copied to it as to a USB stick.
 
 Format: the UF2 specification of Microsoft's MakeCode (github.com/microsoft/uf2), blocks of 512 bytes; how an image
-starts: RP2040 datasheet, 2.8. Standard library only: PlatformIO's scripts import it too, in whatever Python PlatformIO runs.
+starts: RP2040 datasheet, 2.8. Standard library only: PlatformIO's scripts import it too, in whatever Python PlatformIO
+runs.
 """
 
 from __future__ import annotations

@@ -4,9 +4,10 @@ An instruction that its IT block skips counts, as it does in QEMU. Instructions 
 """
 
 import bisect
+import dataclasses
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from convert.boards import Board, Environment
+from convert.emulate import Transcript
 from convert.errors import ToolError
 
 PAGE = 4096
@@ -121,11 +123,17 @@ def unicorn_for(board: Board) -> Any:
 class Machine:
     """A board with a program in it, just after reset.
 
-    `registers` are (address, bytes) of peripherals that are plain memory: they read back what was written.
+    `registers` are (address, bytes) of peripherals that are plain memory: they read back what was written. The vector
+    table lies `vectors` bytes behind the start of the image.
     """
 
     def __init__(
-        self, program: Program, board: Board, environment: Environment, registers: Iterable[tuple[int, int]]
+        self,
+        program: Program,
+        board: Board,
+        environment: Environment,
+        registers: Iterable[tuple[int, int]],
+        vectors: int = 0,
     ) -> None:
         """Raises ToolError where the unicorn package is missing."""
         self.unicorn, self.program = unicorn_for(board), program
@@ -137,9 +145,20 @@ class Machine:
             *((address, size, False) for address, size in registers),
         ]
         self.uc = machine(self.unicorn, program, regions)
-        self.uc.reg_write(arm.UC_ARM_REG_SP, int.from_bytes(self.uc.mem_read(origin, 4), "little"))
-        self.pc = int.from_bytes(self.uc.mem_read(origin + 4, 4), "little") & ~1
+        self.uc.reg_write(arm.UC_ARM_REG_SP, int.from_bytes(self.uc.mem_read(origin + vectors, 4), "little"))
+        self.pc = int.from_bytes(self.uc.mem_read(origin + vectors + 4, 4), "little") & ~1
         self.pc_register, self.lr_register = arm.UC_ARM_REG_PC, arm.UC_ARM_REG_LR
+
+    def answer(self, address: int, size: int, value: Callable[[int], int]) -> None:
+        """Let registers read as `value(offset)` and forget what is written to them."""
+
+        def read(_uc: Any, offset: int, _size: int, _data: Any) -> int:
+            return value(offset)
+
+        def write(_uc: Any, _offset: int, _size: int, _value: int, _data: Any) -> None:
+            pass
+
+        self.uc.mmio_map(address, size, read, None, write, None)
 
     def go(self, until: int, deadline: float) -> None:
         """Run on until an address, a stop by a peripheral, a fault (UcError) or the deadline."""
@@ -176,3 +195,19 @@ class Machine:
             self.uc.hook_del(hook)
             self.uc.ctl_flush_tb()
         return total if self.pc == back else None
+
+
+def counted(transcript: Transcript, machine: Machine, deadline: float) -> Transcript:
+    """A transcript with the instructions of one inference, for an emulator that cannot count them.
+
+    `machine` has the same image in it. Where the firmware did not finish, or faults here, nothing is counted.
+    """
+    start = time.monotonic()
+    if not transcript.finished or transcript.error is not None:
+        return transcript
+    try:
+        instructions = machine.count(deadline)
+    except machine.unicorn.UcError:
+        return transcript
+    seconds = round(transcript.seconds + time.monotonic() - start, 3)
+    return dataclasses.replace(transcript, instructions=instructions, seconds=seconds)

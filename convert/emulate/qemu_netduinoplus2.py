@@ -6,10 +6,8 @@ instructions; one inference of the same image is counted exactly in Unicorn's Co
 everything.
 """
 
-import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
 from convert.boards import Board, Environment
 from convert.emulate import Transcript, cortex_m, process, qemu
@@ -36,10 +34,7 @@ def run(image: Path, board: Board, environment: Environment, timeout: float) -> 
     """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
     start = time.monotonic()
     transcript = process.transcript(_command(image, board), NAME, image, timeout)
-    if not transcript.finished or transcript.error is not None:
-        return transcript
-    instructions = _count(image, board, environment, start + timeout)
-    return dataclasses.replace(transcript, instructions=instructions, seconds=round(time.monotonic() - start, 3))
+    return cortex_m.counted(transcript, _unicorn(image, board, environment), start + timeout)
 
 
 def connect(image: Path, board: Board, _environment: Environment) -> process.Process:
@@ -47,19 +42,7 @@ def connect(image: Path, board: Board, _environment: Environment) -> process.Pro
     return process.Process(_command(image, board), NAME)
 
 
-def _count(image: Path, board: Board, environment: Environment, deadline: float) -> int | None:
-    """Instructions of the first inference_run() in Unicorn; None where it is not reached in time."""
+def _unicorn(image: Path, board: Board, environment: Environment) -> cortex_m.Machine:
     machine = cortex_m.Machine(cortex_m.load(image), board, environment, _REGISTERS)
-    machine.uc.mmio_map(_USART1, 0x1000, _ready, None, _drop, None)
-    try:
-        return machine.count(deadline)
-    except machine.unicorn.UcError:
-        return None
-
-
-def _ready(_uc: Any, offset: int, _size: int, _data: Any) -> int:
-    return _TXE_TC if offset == _SR else 0
-
-
-def _drop(_uc: Any, _offset: int, _size: int, _value: int, _data: Any) -> None:
-    pass
+    machine.answer(_USART1, 0x1000, lambda offset: _TXE_TC if offset == _SR else 0)
+    return machine
