@@ -74,7 +74,7 @@ def _advice(memory: str, runtime: str) -> str:
             "a board with more flash",
         ),
     }[memory]
-    compiled: tuple[str, ...] = () if runtime == "compiled" else ("--runtime compiled, which needs no interpreter",)
+    compiled: tuple[str, ...] = () if runtime != "tflm" else ("--runtime compiled, which needs no interpreter",)
     *first, last = (*compiled, *ways)
     return f"What helps: {', '.join(first)}, or {last}."
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,12 @@ from convert import vectors as test_vectors
 from convert.cache import Cache, atomic_write, digest
 from convert.compiled import device, host
 from convert.console import Ui
-from convert.errors import PipelineError, ToolError
+from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
+from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
+from convert.trees import bonsai, container
+from convert.trees.family import TREE
 
 BUILD = ROOT / "build"
 # The board's JSON and the generated build.json, as convert.budget takes them.
@@ -96,14 +99,16 @@ class Draft:
 
 def run(job: Job, ui: Ui) -> Draft:
     """Run all stages; once the model is known, a PipelineError leaves this after the report was written."""
+    job = replace(job, runtime=_wanted(job))
     choice = _resolve(job, ui)
     source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
-    g = graph.load(source.tflite)
+    g = source.family.read(source.data)
     first = report.Report(
         board=job.board.id,
         board_name=job.board.name,
         runtime=None if job.runtime == "auto" else job.runtime,
         environment=None,
+        reference=source.family.judge,
         model=report.model_of(source.name, g),
         accuracy=source.accuracy,
         layers=report.layers_of(g),
@@ -124,19 +129,32 @@ def run(job: Job, ui: Ui) -> Draft:
 def _produce(
     job: Job, source: Source, g: graph.Graph, choice: toolchain.Choice | ToolError, draft: Draft, ui: Ui
 ) -> None:
-    atomic_write(draft.output / "model.tflite", source.tflite)
+    atomic_write(draft.output / source.family.file, source.data)
     test, labels = _vectors(job, source, g)
-    reference = _golden(g, test, draft, ui)
-    _measure_accuracy(source, g, draft, ui)
+    reference = _golden(source, g, test, draft, ui)
+    _measure_accuracy(source, g, test, reference, draft, ui)
     limits = job.board.model_dump(mode="json"), _emit(job, source, g, choice, test, reference, draft, ui)
     if isinstance(choice, ToolError):
         _fit(job, g, limits, job.board.environments[0].name, draft, ui)
         raise choice
     _fit(job, g, limits, choice.environment.name, draft, ui)
     draft.update(runtime=choice.runtime, environment=choice.environment.name, environment_reason=choice.reason)
-    firmware = _build(job, g, limits, choice.environment.name, draft, ui)
+    firmware = _build(job, source, g, limits, choice.environment.name, draft, ui)
     if job.smoke:
-        _smoke(job, g, choice, firmware, test, labels, reference, draft, ui)
+        _smoke(job, source, g, choice, firmware, test, labels, reference, draft, ui)
+
+
+def _wanted(job: Job) -> toolchain.Wanted:
+    """The runtime to look for: a recipe of a tree has one of its own."""
+    from training import recipe as recipes
+
+    if job.model is not None or recipes.load(job.recipe).model.architecture != "bonsai":
+        return job.runtime
+    if job.runtime != "auto" or job.tflm_dir is not None:
+        raise UsageError(
+            f"recipe {job.recipe} makes a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out"
+        )
+    return "tree"
 
 
 def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
@@ -160,6 +178,7 @@ def _import(job: Job, path: Path, ui: Ui) -> Source:
 def _train(job: Job, ui: Ui) -> Source:
     from training import recipe as recipes
     from training import train
+    from training.architectures import bonsai as trained_bonsai
 
     recipe = recipes.load(job.recipe)
     cache = Cache()
@@ -168,8 +187,13 @@ def _train(job: Job, ui: Ui) -> Source:
         stage.cached = all(cached for _, _, cached in trained.steps)
         stage.detail = f"{recipe.name}: {', '.join(name for name, _, _ in trained.steps)}"
 
+    family = TREE if recipe.model.architecture == "bonsai" else sources.TFLITE
+
     def convert() -> tuple[bytes, str]:
         x = trained.dataset().x_train
+        if family is TREE:
+            weights = trained_bonsai.parameters(trained.model())
+            return container.pack(bonsai.quantize(weights, len(trained.dataset().class_names), x)), ""
         count = min(len(x), _REPRESENTATIVE_SAMPLES)
         chosen = np.random.default_rng(recipe.seed).choice(len(x), count, replace=False)
         return quantize.to_int8(trained.model(), x[chosen]), ""
@@ -180,11 +204,13 @@ def _train(job: Job, ui: Ui) -> Source:
     def require(int8: float) -> None:
         train.check_requirements(recipe, trained.float_accuracy, int8, trained.sparsity)
 
-    tflite, _ = sources.quantized(ui, cache, digest(trained.key, _REPRESENTATIVE_SAMPLES), convert)
+    data, _ = sources.quantized(ui, cache, digest(trained.key, _REPRESENTATIVE_SAMPLES), convert, family)
     known = report.Accuracy(
         metric="accuracy", float_=trained.float_accuracy, pruned=trained.pruned_accuracy, sparsity=trained.sparsity
     )
-    return Source(recipe.name, tflite, known, samples, require)
+    return Source(
+        recipe.name, data, known, samples, lambda: trained.dataset().class_names, require=require, family=family
+    )
 
 
 def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[test_vectors.Vectors, Labels | None]:
@@ -195,32 +221,55 @@ def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[test_vectors.Vec
     return test_vectors.from_samples(g, x[chosen]), y[chosen]
 
 
-def _reference(g: graph.Graph, inputs: npt.NDArray[np.uint8], ui: Ui, *, apart: bool) -> tuple[golden.Golden, bool]:
-    with ui.bar("TFLite Micro on the host") as progress:
-        return golden.cached(g, inputs, Cache(), progress, apart=apart)
+def _ask(source: Source, g: graph.Graph, inputs: npt.NDArray[np.uint8], ui: Ui, *, apart: bool) -> sources.Answers:
+    with ui.bar(f"{source.family.judge} on the host") as progress:
+        return source.family.ask(g, inputs, progress, apart)
 
 
-def _golden(g: graph.Graph, test: test_vectors.Vectors, draft: Draft, ui: Ui) -> golden.Golden:
+def _golden(source: Source, g: graph.Graph, test: test_vectors.Vectors, draft: Draft, ui: Ui) -> sources.Answers:
     with ui.stage("golden") as stage:
-        result, stage.cached = _reference(g, test.inputs, ui, apart=test.apart)
-        probe = test_vectors.fnv1a32(result.outputs[0].tobytes())
-        measured = f"probe 0x{probe:08x}, arena {result.arena.total:,} B"
-        stage.detail = f"TFLite Micro on the host: {len(test.inputs)} vectors, {measured}"
-    draft.update(peers=report.peers_of(result.arena))
+        result = _ask(source, g, test.inputs, ui, apart=test.apart)
+        stage.cached = result.cached
+        measured = f"probe 0x{test_vectors.fnv1a32(result.outputs[0].tobytes()):08x}"
+        if result.arena is not None:
+            measured += f", arena {result.arena.total:,} B"
+            draft.update(peers=report.peers_of(result.arena))
+        stage.detail = f"{source.family.judge} on the host: {len(test.inputs)} vectors, {measured}"
     return result
 
 
-def _measure_accuracy(source: Source, g: graph.Graph, draft: Draft, ui: Ui) -> None:
+def _measure_accuracy(
+    source: Source, g: graph.Graph, test: test_vectors.Vectors, reference: sources.Answers, draft: Draft, ui: Ui
+) -> None:
+    """Measure the whole test set where there is one; keep it, or the test vectors, for an evaluation on the device."""
     if source.samples is None or source.require is None:
+        _keep_samples(source, g, test.inputs, reference.outputs, None, test.apart).save(draft.output)
         return
     with ui.stage("accuracy") as stage:
         x, y = source.samples()
-        result, stage.cached = _reference(g, test_vectors.quantize_inputs(g, x), ui, apart=True)
+        inputs = test_vectors.quantize_inputs(g, x)
+        result = _ask(source, g, inputs, ui, apart=True)
+        stage.cached = result.cached
         int8 = accuracy.top1(g, result.outputs, y)
         known = source.accuracy.model_copy(update={"int8": int8, "samples": len(y)})
         stage.detail = f"float {report.percent(known.float_)}, int8 {report.percent(int8)} on {len(y):,} samples"
     draft.update(accuracy=known)
+    _keep_samples(source, g, inputs, result.outputs, y, True).save(draft.output)
     source.require(int8)
+
+
+def _keep_samples(
+    source: Source,
+    g: graph.Graph,
+    inputs: npt.NDArray[np.uint8],
+    outputs: npt.NDArray[np.uint8],
+    labels: Labels | None,
+    apart: bool,
+) -> Samples:
+    scores = g.tensors[g.outputs[0]].dtype.name if len(g.outputs) == 1 else None
+    classes = source.classes() if source.classes is not None else ()
+    about = About(source.name, g.sha256, scores, classes, g.has_state and apart, g.has_state and not apart)
+    return Samples(about, inputs, outputs, None if labels is None else np.asarray(labels, np.int64))
 
 
 def _emit(
@@ -229,13 +278,13 @@ def _emit(
     g: graph.Graph,
     choice: toolchain.Choice | ToolError,
     test: test_vectors.Vectors,
-    reference: golden.Golden,
+    reference: sources.Answers,
     draft: Draft,
     ui: Ui,
 ) -> Mapping[str, Any]:
     """Write the project for all runtimes; returns its build.json."""
     # An environment that was not chosen gets the asked-for runtime, or its default one.
-    runtimes = {e.name: job.runtime if job.runtime in e.runtimes else e.runtimes[0] for e in job.board.environments}
+    runtimes = {e.name: job.runtime if e.runs(job.runtime) else e.runtimes[0] for e in job.board.environments}
     wanted: str = job.runtime
     if not isinstance(choice, ToolError):
         wanted = runtimes[choice.environment.name] = choice.runtime
@@ -245,6 +294,7 @@ def _emit(
     with ui.stage("generate") as stage:
         found = project.images(job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui))
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
+        manifest |= {"reference": source.family.judge, "file": source.family.file}
         project.write(draft.output / "generated", g, test, found, manifest)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
@@ -264,7 +314,9 @@ def _fit(job: Job, g: graph.Graph, limits: Limits, environment: str, draft: Draf
         stage.detail = f"before the build: {used}"
 
 
-def _build(job: Job, g: graph.Graph, limits: Limits, name: str, draft: Draft, ui: Ui) -> toolchain.Firmware:
+def _build(
+    job: Job, source: Source, g: graph.Graph, limits: Limits, name: str, draft: Draft, ui: Ui
+) -> toolchain.Firmware:
     board, manifest = limits
     with ui.stage("build") as stage:
         firmware = toolchain.build(name, draft.output)
@@ -274,7 +326,7 @@ def _build(job: Job, g: graph.Graph, limits: Limits, name: str, draft: Draft, ui
         draft.update(memory=report.Memory(**needs, **linked))
         plan.check(budget.after_link(board, manifest, name, firmware.flash, firmware.static_ram), g)
         stage.detail = f"{name}: flash {firmware.flash:,} B, static RAM {firmware.static_ram:,} B"
-    paths = {"model": draft.output / "model.tflite", "generated": draft.output / "generated"}
+    paths = {"model": draft.output / source.family.file, "generated": draft.output / "generated"}
     paths |= {"elf": firmware.elf, "image": firmware.image, "page": draft.output / report.PAGE}
     draft.update(artifacts={key: path.relative_to(draft.output).as_posix() for key, path in paths.items()})
     return firmware
@@ -282,12 +334,13 @@ def _build(job: Job, g: graph.Graph, limits: Limits, name: str, draft: Draft, ui
 
 def _smoke(
     job: Job,
+    source: Source,
     g: graph.Graph,
     choice: toolchain.Choice,
     firmware: toolchain.Firmware,
     test: test_vectors.Vectors,
     labels: Labels | None,
-    reference: golden.Golden,
+    reference: sources.Answers,
     draft: Draft,
     ui: Ui,
 ) -> None:
@@ -306,8 +359,9 @@ def _smoke(
         if labels is not None and len(labels):
             known = {"device": accuracy.top1(g, result.outputs[1:], labels), "device_samples": len(labels)}
             draft.update(accuracy=draft.value.accuracy.model_copy(update=known))
-        smoke.compare(result, reference.outputs, _locate(job, g, test, different))
-        stage.detail = f"{transcript.emulator}: {len(result.outputs)} vectors, every byte equal to TFLite Micro"
+        judge = source.family.judge
+        smoke.compare(result, reference.outputs, _locate(job, source, g, test, different), judge)
+        stage.detail = f"{transcript.emulator}: {len(result.outputs)} vectors, every byte equal to {judge}"
 
 
 def _spent(job: Job, choice: toolchain.Choice, instructions: int | None, cycles: int | None) -> dict[str, object]:
@@ -316,12 +370,16 @@ def _spent(job: Job, choice: toolchain.Choice, instructions: int | None, cycles:
     return {"latency": time, "energy": energy.of(job.board, time)}
 
 
-def _locate(job: Job, g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]) -> str:
+def _locate(
+    job: Job, source: Source, g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]
+) -> str:
     """Which layer differs first, from the same kernels apart from the board's port; "" where nothing differs."""
     if not different:
         return ""
     last = different[0].vector
     vectors = test.inputs[last if test.apart or not g.has_state else 0 : last + 1]
+    if source.family.locate is not None:
+        return source.family.locate(g, vectors)
     try:
         expected = golden.run(g, vectors, layers=True).layers or {}
         if job.board.target == "cortex_m4" and device.available():

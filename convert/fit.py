@@ -50,7 +50,7 @@ def run(
         boards.load(name, BOARDS)
     records = verified.load(BOARDS)
     source = sources.from_file(path, representative, allow_custom_code, 1, ui)
-    g = graph.load(source.tflite)
+    g = graph.load(source.data)
     with ui.stage("fit") as stage:
         candidate = fitting.Candidate(source.name, g, _arena(g))
         asked = list(dict.fromkeys(names))

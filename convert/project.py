@@ -11,6 +11,8 @@ from convert.compiled import Optimize
 from convert.errors import UsageError
 from convert.golden import ArenaUse
 from convert.graph import Graph
+from convert.trees import source as tree_source
+from convert.trees.view import tree_of
 
 
 @dataclass(frozen=True)
@@ -23,19 +25,26 @@ class Image:
     plan: Mapping[str, int | str] = field(default_factory=dict)  # what is known of the arena's plan, for the report
 
 
-def _compiled(board: Board, graph: Graph, _: ArenaUse, optimize: Optimize) -> Image:
+def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize) -> Image:
     model = compiled.compile_model(graph, board.target, optimize)
     plan: dict[str, int | str] = {"lower_bound": model.lower_bound, "plan": model.plan.status}
     return Image(dict(model.render()), model.arena_bytes, model.weight_bytes, plan)
 
 
-def _tflm(_board: Board, graph: Graph, measured: ArenaUse, _optimize: Optimize) -> Image:
+def _tflm(_board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize) -> Image:
+    assert measured is not None
     arena = tflm.plan_arena(graph, measured)
     return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
 
 
-_GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse, Optimize], Image]] = {
+def _tree(_board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize) -> Image:
+    tree = tree_of(graph)
+    return Image(dict(tree_source.render(tree, graph.sha256)), tree.ram_bytes, tree.constant_bytes)
+
+
+_GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse | None, Optimize], Image]] = {
     "compiled": _compiled,
+    "tree": _tree,
     "tflm": _tflm,
 }
 
@@ -43,17 +52,20 @@ _GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse, Optimize], Image
 def images(
     board: Board,
     graph: Graph,
-    measured: ArenaUse,
+    measured: ArenaUse | None,
     wanted: str,
     optimize: Optimize,
     refused: Callable[[str], None],
 ) -> dict[str, Image]:
-    """Sources of every runtime that the board's environments offer.
+    """Sources of every runtime that the board's environments offer; of a tree, which they all run, its own.
 
     Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`.
     """
     found: dict[str, Image] = {}
-    for name in sorted({runtime for environment in board.environments for runtime in environment.runtimes}):
+    offered: set[Runtime] = {runtime for environment in board.environments for runtime in environment.runtimes}
+    if wanted == "tree":
+        offered = {"tree"}
+    for name in sorted(offered):
         try:
             found[name] = _GENERATORS[name](board, graph, measured, optimize)
         except UsageError as e:

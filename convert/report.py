@@ -24,6 +24,7 @@ from convert.latency import Latency
 
 FILE = "report.json"
 PAGE = "report.html"
+TFLM = "TFLite Micro"
 
 
 class _Section(BaseModel):
@@ -118,6 +119,7 @@ class Report(_Section):
     runtime: str | None
     environment: str | None
     environment_reason: str | None = None
+    reference: str = TFLM  # what says which outputs are right
     model: Model
     accuracy: Accuracy = Accuracy()
     memory: Memory = Memory()
@@ -248,8 +250,8 @@ def _facts(r: Report) -> list[tuple[str, str]]:
     if (text := arena_plan(r.memory)) is not None:
         facts.append(("arena", text))
     if s.passed is not None:
-        verdict = "every byte equal to TFLite Micro" if s.passed else f"{s.mismatches} vectors DIFFER from TFLite Micro"
-        facts.append(("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict}; probe {s.probe_fnv}"))
+        verdict = "every byte equal to" if s.passed else f"{s.mismatches} vectors DIFFER from"
+        facts.append(("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict} {r.reference}; probe {s.probe_fnv}"))
     if s.instructions_per_inference is not None:
         ratio = f" ({s.instructions_per_inference / m.macs:.2f} a MAC)" if m.macs else ""
         facts.append(("speed", f"{s.instructions_per_inference:,} instructions an inference{ratio}"))

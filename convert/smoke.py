@@ -104,14 +104,17 @@ def mismatches(actual: Bytes, golden: Bytes) -> list[Mismatch]:
     return found
 
 
-def compare(run: Run, golden: Bytes, where: str = "") -> None:
-    """Raise OutputsDifferError unless all vectors ran and every byte is equal; `where` names the layer, if known."""
+def compare(run: Run, golden: Bytes, where: str = "", judge: str = report.TFLM) -> None:
+    """Raise OutputsDifferError unless all vectors ran and every byte is equal to what `judge` said.
+
+    `where` names the layer, if known.
+    """
     if len(run.outputs) != len(golden):
         raise OutputsDifferError(f"the firmware ran {len(run.outputs)} of {len(golden)} test vectors")
     found = mismatches(run.outputs, golden)
     if found:
         raise OutputsDifferError(
-            f"{len(found)} of {len(golden)} vectors differ from TFLite Micro on the host; "
+            f"{len(found)} of {len(golden)} vectors differ from {judge} on the host; "
             f"first: {found[0]}. {where}".rstrip()
         )
 
@@ -176,12 +179,13 @@ def main(output: Path, environment: str, image: Path, timeout: float) -> None:
         entry = next(e for e in board.environments if e.name == environment)
         golden = load_golden(output)
         run = parse(emulate(image, board, entry, timeout), golden.shape[1])
-        compare(run, golden)
+        judge = build.get("reference", report.TFLM)
+        compare(run, golden, judge=judge)
     except PipelineError as e:
         click.echo(f"smoke: {e}", err=True)
         sys.exit(e.exit_code)
     click.echo(
-        f"smoke: {len(golden)} vectors, every byte equal to TFLite Micro; probe 0x{fnv1a32(golden[0].tobytes()):08x}, "
+        f"smoke: {len(golden)} vectors, every byte equal to {judge}; probe 0x{fnv1a32(golden[0].tobytes()):08x}, "
         f"{run.instructions or 'unknown'} instructions an inference"
     )
 

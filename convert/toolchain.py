@@ -27,7 +27,7 @@ _BUDGET_MARK = "Error: over budget: "
 _FAULT = re.compile(r"\berror:|^\w*Error:|undefined reference|multiple definition|^\*\*\*|Exception: ")
 
 Progress = Callable[[str], None]
-Wanted = Literal["auto", "tflm", "compiled"]
+Wanted = Literal["auto", "tflm", "compiled", "tree"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None, environ
 
     auto: the official environment with its first runtime (TFLite Micro) where its platform is installed or
     PlatformIO's registry answers within 3 seconds, else the bare environment with its first runtime (compiled).
-    compiled: the bare environment where there is one, for its image runs in an emulator. tflm: the official
+    compiled, tree: the bare environment where there is one, for its image runs in an emulator. tflm: the official
     environment, or with `tflm_dir`, a TFLite Micro source tree, the bare one.
 
     Raises UsageError for a combination that the board does not have, and ToolError where the environment that it
@@ -148,10 +148,10 @@ def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None, environ
         return _compiler(board, _from_tree(board, runtime, tflm_dir))
     bare, official = board.tinyml.bare, board.tinyml.official
     allowed = {name for environment in board.environments for name in environment.runtimes}
-    if runtime != "auto" and runtime not in allowed:
+    if runtime not in ("auto", "tree") and runtime not in allowed:
         raise UsageError(f"board {board.id} has no {runtime} runtime; allowed are auto, {one_of(sorted(allowed))}")
-    if runtime == "compiled" and bare is not None and "compiled" in bare.runtimes:
-        return _compiler(board, _chosen(bare, "compiled", "it needs nothing but a compiler"))
+    if runtime in ("compiled", "tree") and bare is not None and bare.runs(runtime):
+        return _compiler(board, _chosen(bare, runtime, "it needs nothing but a compiler"))
     if official is not None:
         return _compiler(board, _official_or_bare(board, official, runtime))
     assert bare is not None
@@ -171,7 +171,7 @@ def _named(board: Board, runtime: Wanted, tflm_dir: Path | None, name: str) -> C
     if tflm_dir is not None and runtime == "auto":
         runtime = "tflm"
     taken = found.runtimes[0] if runtime == "auto" else runtime
-    if taken not in found.runtimes:
+    if not found.runs(taken):
         raise UsageError(f"environment {name} has no {taken} runtime; allowed are {one_of(list(found.runtimes))}")
     bare = found.platform == "bare"
     if bare and (taken == "tflm") != (tflm_dir is not None):

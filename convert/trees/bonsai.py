@@ -50,7 +50,7 @@ class Bonsai:
     @property
     def features(self) -> int:
         """Number of inputs, one int8 each."""
-        return self.z.shape[1]
+        return int(self.z.shape[1])
 
     @property
     def projection(self) -> int:
@@ -60,7 +60,7 @@ class Bonsai:
     @property
     def columns(self) -> int:
         """Scores that are computed."""
-        return self.w.shape[1]
+        return int(self.w.shape[1])
 
     @property
     def inner(self) -> int:

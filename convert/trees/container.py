@@ -60,9 +60,8 @@ def unpack(data: bytes) -> Bonsai:
 
 
 def _read(data: bytes) -> Bonsai:
-    _, bits, features, projection, depth, classes, exponent, shift_z, shift_v, scale, *counts = _HEADER.unpack_from(
-        data
-    )
+    _, bits, features, projection, depth, classes, exponent, *rest = _HEADER.unpack_from(data)
+    shift_z, shift_v, scale, *counts = rest
     if not (features and projection and classes >= 2 and depth <= 6 and shift_z < 16 and shift_v < 16):
         raise ValueError("its header has values out of range")
     inner, columns = 2**depth - 1, 1 if classes == 2 else classes
