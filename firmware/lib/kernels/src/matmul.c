@@ -1,5 +1,7 @@
 #include "kernels/matmul.h"
 
+#if !defined(__AVR__) /* see src/avr/matmul_avr.c */
+
 /* Two rows by two channels: four products a pair of loads, and still few enough registers for a Cortex-M. */
 void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const KERNELS_FLASH int8_t *weights,
                          const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
@@ -65,6 +67,8 @@ void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH in
     w += depth;
   }
 }
+
+#endif
 
 void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input, int8_t *output) {
   const int32_t depth = params->depth;

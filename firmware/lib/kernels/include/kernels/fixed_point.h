@@ -14,6 +14,15 @@ extern "C" {
 /* a + b modulo 2^32. Biases of channels with tiny scales reach the ends of int32. */
 static inline int32_t fixed_add(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
 
+#if defined(__AVR__)
+
+/* Functions there, see src/avr/fixed_point_avr.c; what they do stands below. */
+int32_t fixed_high_mul(int32_t a, int32_t b);
+int32_t fixed_rounding_shift(int32_t x, unsigned exponent);
+int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift);
+
+#else
+
 /* High half of 2*a*b, rounded to nearest, ties towards +infinity; a and b must not both be INT32_MIN. */
 static inline int32_t fixed_high_mul(int32_t a, int32_t b) {
   return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
@@ -34,6 +43,8 @@ static inline int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift) {
   }
   return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
 }
+
+#endif
 
 /* fixed_multiply for shift = -2 - left_over with left_over 0 to 29, in fewer steps.
  *

@@ -23,12 +23,21 @@ typedef struct {
   int32_t maximum;
 } kernels_output_stage;
 
+#if defined(__AVR__)
+
+/* A function there, see src/avr/fixed_point_avr.c; what it does stands below. */
+int8_t kernels_output(const kernels_output_stage *stage, int32_t channel, int32_t sum);
+
+#else
+
 /* The int8 output for accumulator `sum` of channel `channel`. */
 static inline int8_t kernels_output(const kernels_output_stage *stage, int32_t channel, int32_t sum) {
   const int32_t i = channel * stage->channel_step;
   const int32_t x = fixed_multiply(fixed_add(sum, stage->bias[channel]), stage->multiplier[i], stage->shift[i]);
   return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
 }
+
+#endif
 
 #ifdef __cplusplus
 }

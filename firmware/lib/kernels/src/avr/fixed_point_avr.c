@@ -1,0 +1,39 @@
+/* The arithmetic of kernels/fixed_point.h and kernels/output_stage.h as functions: written out at each place they would
+ * fill the flash. */
+#if defined(__AVR__)
+
+#include "kernels/output_stage.h"
+
+int32_t fixed_high_mul(int32_t a, int32_t b) {
+  union {
+    int64_t whole;
+    uint32_t half[2];
+  } product;
+  product.whole = (int64_t)a * b;
+  /* Half a unit is added and 31 bits are dropped, in words: a shift of 64 bits takes 300 cycles. */
+  const uint32_t low = product.half[0] + 0x40000000u;
+  if (low < 0x40000000u) product.half[1]++;
+  return (int32_t)(product.half[1] << 1 | low >> 31);
+}
+
+int32_t fixed_rounding_shift(int32_t x, unsigned exponent) {
+  if (exponent == 0) return x;
+  x += x >> 31;
+  exponent--;
+  for (; exponent >= 8; exponent -= 8) x >>= 8;
+  x >>= exponent;
+  return (x + 1) >> 1;
+}
+
+int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift) {
+  if (shift >= 0) return fixed_high_mul((int32_t)((uint32_t)x << (unsigned)shift), multiplier);
+  return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
+}
+
+int8_t kernels_output(const kernels_output_stage *stage, int32_t channel, int32_t sum) {
+  const uint16_t c = (uint16_t)channel, i = stage->channel_step ? c : 0;
+  const int32_t x = fixed_multiply(fixed_add(sum, stage->bias[c]), stage->multiplier[i], stage->shift[i]);
+  return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* kernels/matmul.h on AVR: a channel at a time, for its 32 registers hold no more. */
+#if defined(__AVR__)
+
+#include "kernels/avr.h"
+#include "kernels/matmul.h"
+
+/* Weights of one channel by one row or two; rows longer than a sum of 24 bits holds are cut. */
+static void dots(const int8_t *row0, const int8_t *row1, const KERNELS_FLASH int8_t *weights, uint16_t depth,
+                 int32_t *sums) {
+  sums[0] = sums[1] = 0;
+  while (depth > 0) {
+    const uint16_t count = depth < KERNELS_AVR_DOT ? depth : KERNELS_AVR_DOT;
+    if (row1) {
+      int32_t part[2];
+      kernels_avr_dot2(row0, row1, weights, count, part);
+      sums[0] += part[0];
+      sums[1] += part[1];
+      row1 += count;
+    } else {
+      sums[0] += kernels_avr_dot(row0, weights, count);
+    }
+    row0 += count;
+    weights += count;
+    depth -= count;
+  }
+}
+
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const KERNELS_FLASH int8_t *weights,
+                         const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
+                         int8_t *out1) {
+  const uint16_t length = (uint16_t)depth;
+  uint16_t channel = (uint16_t)first;
+  weights += channel * length;
+  for (uint16_t left = (uint16_t)channels; left > 0; left--) {
+    int32_t sums[2];
+    dots(row0, row1, weights, length, sums);
+    *out0++ = kernels_output(stage, channel, sums[0]);
+    if (row1) *out1++ = kernels_output(stage, channel, sums[1]);
+    weights += length;
+    channel++;
+  }
+}
+
+void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH int8_t *weights,
+                        const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out) {
+  kernels_two_rows_s8(row, 0, depth, weights, stage, first, channels, out, 0);
+}
+
+#endif
