@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from convert.errors import UsageError, one_of
@@ -54,12 +54,94 @@ class BreastCancer(Section):
 
 
 class Motion(Section):
-    """Six-axis windows of shoulder exercises worn at the wrist, 7 classes, 50 samples a second."""
+    """Shoulder exercises, six axes worn at the wrist, 7 classes, 50 samples a second."""
 
     dataset: Literal["motion"]
-    window: int = Field(default=100, ge=10, le=500)  # samples
-    hop: int = Field(default=25, ge=1, le=500)  # samples between the starts of two windows
     test_subjects: list[int] = Field(default=[8, 9, 10], min_length=1)  # people of whom nothing is trained on
+
+
+# [preprocessing]
+
+
+class Preprocess(Section):
+    """What becomes of raw integers before the model, in C that firmware and training share (docs/preprocessing.md)."""
+
+    kind: str
+
+
+class Normalised(Preprocess):
+    """What is normalised by the training data."""
+
+    deviations: float = Field(default=5.0, gt=0, le=64)  # standard deviations on either side of the mean in int8
+
+
+class NormaliseSamples(Normalised):
+    """Every sample alone."""
+
+    kind: Literal["normalise"]
+
+
+class Windows(Normalised):
+    """Sliding windows of normalised samples."""
+
+    kind: Literal["window"]
+    length: int = Field(default=100, ge=2, le=4096)  # samples
+    hop: int = Field(default=25, ge=1, le=4096)  # samples between the starts of two windows
+
+
+class GreyImage(Preprocess):
+    """8-bit grey images of any size, averaged by area to the model's size."""
+
+    kind: Literal["image"]
+    crop: bool = True  # cut the middle out in the model's proportions; false squeezes
+    invert: bool = False  # for images that are dark on white where the data set's are white on dark
+
+
+class Sound(Normalised):
+    """Spectra of overlapping frames of sound. Frequencies in Hz; frame, hop and fft in samples."""
+
+    rate: int = Field(default=16000, ge=1000, le=96000)
+    frame: int = Field(default=480, ge=8, le=4096)
+    hop: int = Field(default=320, ge=1, le=4096)  # samples between the starts of two frames
+    fft: int = Field(default=512, ge=8, le=4096)  # a power of two, at least frame
+    pre_emphasis: float = Field(default=0.0, ge=0, lt=1)  # x[n] - pre_emphasis * x[n - 1]
+    bands: int = Field(default=40, ge=2, le=254)
+    low_hz: float = Field(default=125.0, ge=0)  # lower end of the lowest band
+    high_hz: float = Field(default=7500.0, gt=0)  # upper end of the highest
+    equal_area: bool = False  # triangles of equal area instead of equal height
+    length: int = Field(default=49, ge=1, le=1024)  # frames in a window
+    window_hop: int = Field(default=49, ge=1, le=1024)  # frames between the starts of two windows
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "Sound":
+        if self.fft & (self.fft - 1) or self.fft < self.frame:
+            raise ValueError(f"fft = {self.fft} is not a power of two of at least frame = {self.frame}")
+        if not self.low_hz < self.high_hz <= self.rate / 2:
+            raise ValueError(
+                f"low_hz = {self.low_hz:g} and high_hz = {self.high_hz:g} do not rise to at most half of "
+                f"rate = {self.rate}"
+            )
+        return self
+
+
+class Spectrogram(Sound):
+    """Logarithms of the energies in bands."""
+
+    kind: Literal["spectrogram"]
+    scale: Literal["mel", "linear"] = "mel"  # how the bands' middles are spread
+
+
+class Mfcc(Sound):
+    """Mel-frequency cepstral coefficients."""
+
+    kind: Literal["mfcc"]
+    coefficients: int = Field(default=10, ge=1, le=254)
+
+    @model_validator(mode="after")
+    def _not_more_than_bands(self) -> "Mfcc":
+        if self.coefficients > self.bands:
+            raise ValueError(f"coefficients = {self.coefficients} is more than bands = {self.bands}")
+        return self
 
 
 # [model]
@@ -212,6 +294,15 @@ Model = Annotated[Union[DsCnn, LeNet, TemporalCnn, Bonsai], Field(discriminator=
 Step = Annotated[Union[Prune, Qat, Pqat, Iht], Field(discriminator="technique")]  # noqa: UP007
 
 
+Preprocessing = Annotated[
+    Union[NormaliseSamples, Windows, GreyImage, Spectrogram, Mfcc],  # noqa: UP007
+    Field(discriminator="kind"),
+]
+# Which kinds a data set's raw form goes with, the default first; other data sets have no raw form.
+KINDS = {"motion": ("window", "normalise"), "fashion_mnist": ("image",)}
+MOVED = {"data.window": "preprocessing.length", "data.hop": "preprocessing.hop"}
+
+
 class Recipe(Section):
     """How to make a model: data, architecture, training, compression in order, and what must come out."""
 
@@ -219,10 +310,22 @@ class Recipe(Section):
     description: str = ""
     seed: int = Field(default=1, ge=0, lt=2**31)
     data: Data
+    preprocessing: Preprocessing | None = None  # None: the data set's default, if it has a raw form
     model: Model
     train: Train
     compress: list[Step] = []
     require: Require = Require()
+
+    @model_validator(mode="after")
+    def _kind(self) -> "Recipe":
+        allowed = KINDS.get(self.data.dataset, ())
+        if self.preprocessing is not None and self.preprocessing.kind not in allowed:
+            allows = f"it takes {one_of(list(allowed))}" if allowed else "it takes none: leave the table out"
+            raise ValueError(
+                f'preprocessing.kind = "{self.preprocessing.kind}" does not go with data.dataset = '
+                f'"{self.data.dataset}"; {allows}'
+            )
+        return self
 
     @model_validator(mode="after")
     def _sequence(self) -> "Recipe":
@@ -245,6 +348,12 @@ class Recipe(Section):
         if self.require.min_sparsity is not None and not {"prune", "iht"} & set(techniques):
             raise ValueError("require.min_sparsity needs a prune or iht step in compress")
         return self
+
+
+def default_preprocessing(kind: str) -> Preprocessing:
+    """A kind of preprocessing with the schema's defaults."""
+    made: Preprocessing = TypeAdapter(Preprocessing).validate_python({"kind": kind})
+    return made
 
 
 def names() -> list[str]:
@@ -292,7 +401,7 @@ def _members(annotation: Any) -> dict[str, type[Section]]:
     found: dict[str, type[Section]] = {}
     for argument in get_args(annotation):
         if isinstance(argument, type) and issubclass(argument, Section):
-            for field in ("dataset", "architecture", "technique"):
+            for field in ("dataset", "kind", "architecture", "technique"):
                 if field in argument.model_fields:
                     found[get_args(argument.model_fields[field].annotation)[0]] = argument
         else:
@@ -350,6 +459,8 @@ def _sentence(error: ErrorDetails) -> str:
     """One sentence: the key, what was given, what is allowed."""
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     key, holder = _walk(error["loc"])
+    if kind == "extra_forbidden" and key in MOVED:
+        return f"unknown key {key}; it is {MOVED[key]} now"
     if kind == "extra_forbidden":
         allowed = sorted(holder.model_fields) if holder else []
         last = str(error["loc"][-1])

@@ -79,16 +79,18 @@ def run(recipe: Recipe, cache: Cache, progress: Console | None = None) -> Traine
     the data cannot be had.
     """
     reporter = Reporter(progress)
-    card = datasets.card(recipe.data)
+    card = datasets.card(recipe.data, recipe.preprocessing)
 
     @remember
     def read() -> Dataset:
         with reporter.task(f"reading {card.title}"):
-            return datasets.load(recipe.data, cache.root / "datasets")
+            return datasets.load(recipe.data, cache.root / "datasets", recipe.preprocessing)
 
     runner = _Runner(recipe, cache, reporter, read)
     code = _code(f"datasets.{recipe.data.dataset}", f"architectures.{recipe.model.architecture}")
-    key = digest(code, backend.versions(), recipe.seed, card.sha256, *_plain(recipe, "data", "model", "train"))
+    version = datasets.version(recipe.data, recipe.preprocessing)
+    parts = _plain(recipe, "data", "model", "train")
+    key = digest(code, backend.versions(), recipe.seed, card.sha256, version, *parts)
     runner.step("float", key, runner.train)
     check_requirements(recipe, runner.done[0].accuracy)
     for settings in recipe.compress:

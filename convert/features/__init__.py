@@ -4,8 +4,17 @@ A description (`description`) becomes tables (`tables`) and C (`source`) around 
 it; training calls the very same C on NumPy arrays (`host`).
 """
 
-from convert.features.description import Description, Image, Normalise, Series, Spectrum, learn
-from convert.features.host import ImagePath, SeriesPath
+from convert.features.description import (
+    Description,
+    Image,
+    Normalise,
+    Preprocessed,
+    Series,
+    Spectrum,
+    int8_values,
+    learn,
+)
+from convert.features.host import ImagePath, SeriesPath, version
 from convert.features.source import render
 
 __all__ = [
@@ -13,9 +22,12 @@ __all__ = [
     "Image",
     "ImagePath",
     "Normalise",
+    "Preprocessed",
     "Series",
     "SeriesPath",
     "Spectrum",
+    "int8_values",
     "learn",
     "render",
+    "version",
 ]

@@ -25,11 +25,11 @@ class Normalise:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Frames of sound to the logarithms of bands' energies, or with `coefficients` to so many of their cosine transform.
+    """Frames of sound to the logarithms of bands' energies; with `coefficients`, to so many of their cosine transform.
 
     Frequencies in Hz; frame and hop in samples. `scale` says how the bands' middles are spread: "mel" (2595 log10(1 +
-    f / 700), O'Shaughnessy 1987) or "linear". With `equal_area` triangles have the same area instead of the same height
-    (Slaney 1998).
+    f / 700), O'Shaughnessy 1987) or "linear"; triangles are straight on that scale, as HTK's are. With `equal_area`
+    they have the same area instead of the same height (Slaney 1998).
     """
 
     rate: int
@@ -81,6 +81,25 @@ class Image:
 
 
 Description = Series | Image
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessed:
+    """How samples were made of raw integers, for the firmware to do the same.
+
+    `values` (256,) is the real number that each feature byte stands for, by the byte as an unsigned number: the
+    samples are values[bytes]. `recording` is some test data as a sensor gives it, int16 (n, channels), for a series.
+    """
+
+    description: Description
+    values: npt.NDArray[np.float32]
+    recording: npt.NDArray[np.int16] | None = None
+
+
+def int8_values(step: float) -> npt.NDArray[np.float32]:
+    """What the bytes of int8 features stand for: byte * step."""
+    signed = np.arange(256, dtype=np.uint8).view(np.int8)
+    return signed.astype(np.float32) * np.float32(step)
 
 
 def learn(rows: npt.NDArray[Any], deviations: float, names: str = "channel") -> Normalise:

@@ -19,7 +19,7 @@ from convert.cache import Cache, digest, digest_files
 from convert.errors import ToolError, UsageError
 from convert.features.description import Description, Image, Series
 from convert.features.source import render
-from convert.paths import FIRMWARE
+from convert.paths import FIRMWARE, TEMPLATES
 
 Bytes = npt.NDArray[np.uint8]
 Int8 = npt.NDArray[np.int8]
@@ -54,13 +54,6 @@ def files(description: Description, to_model: Bytes | None = None) -> dict[str, 
     return render(description, to_model) | {"host.c": emit.render("features/host.c.j2", names)}
 
 
-def command(tool: str, folder: Path, target: Path, *flags: str) -> list[str]:
-    """The compiler's command that makes `target` of what `files` gave, written into `folder`, and of the library."""
-    sources = [folder / "host.c", *sorted((LIBRARY / "src").glob("*.c"))]
-    include = ["-I", str(folder), "-I", str(LIBRARY / "include")]
-    return [tool, "-std=c99", "-O2", *WARNINGS, *flags, *include, *map(str, sources), "-o", str(target)]
-
-
 def call(arguments: list[str]) -> None:
     """Compile; raises ToolError with the compiler's first messages where it fails."""
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -70,17 +63,56 @@ def call(arguments: list[str]) -> None:
         )
 
 
+def objects(tool: str, flags: tuple[str, ...]) -> list[Path]:
+    """The library's objects, compiled once for each set of flags."""
+    sources = sorted((LIBRARY / "src").glob("*.c"))
+    include = ["-I", str(LIBRARY / "include")]
+
+    def make(folder: Path) -> None:
+        for source in sources:
+            call([tool, *flags, *include, "-c", str(source), "-o", str(folder / f"{source.stem}.o")])
+
+    key = digest(digest_files(LIBRARY.rglob("*.[ch]")), tool, _version(tool), flags)
+    folder, _ = Cache().get("features-objects", key, make)
+    return sorted(folder.glob("*.o"))
+
+
+def build(folder: Path, texts: dict[str, str], target: str, *extra: str) -> Path:
+    """Write `texts` (see `files`) into `folder` and make `target` of them and the library; `extra`: more flags."""
+    tool = compiler()
+    flags = ("-std=c99", "-O2", *WARNINGS, *extra)
+    emit.write_tree(folder, texts)
+    include = ["-I", str(folder), "-I", str(LIBRARY / "include")]
+    sources = [str(folder / "host.c"), *map(str, objects(tool, flags))]
+    call([tool, *flags, *include, *sources, "-o", str(folder / target)])
+    return folder / target
+
+
 def library(description: Description) -> Path:
     """The description's shared library, from the cache where it is there."""
     tool, texts = compiler(), files(description)
-    sources = [*LIBRARY.rglob("*.c"), *LIBRARY.rglob("*.h")]
 
     def make(folder: Path) -> None:
-        emit.write_tree(folder, texts)
-        call(command(tool, folder, folder / "features.so", "-shared", "-fPIC"))
+        build(folder, texts, "features.so", "-shared", "-fPIC")
 
-    folder, _ = Cache().get("features", digest(texts, digest_files(sources), tool, _version(tool)), make)
+    key = digest(texts, digest_files(LIBRARY.rglob("*.[ch]")), tool, _version(tool))
+    folder, _ = Cache().get("features", key, make)
     return folder / "features.so"
+
+
+def version(description: Description | None) -> str:
+    """Key of the code behind a preprocessing, before it is compiled.
+
+    For an image all is in the generated C and one source; the numbers of a series are learned from data that are not
+    read yet (None), so that everything counts.
+    """
+    if isinstance(description, Image):
+        used = [path for path in LIBRARY.rglob("*.[ch]") if path.stem in ("image", "flash")]
+        return digest(files(description), digest_files(used))
+    here = Path(__file__).resolve().parent
+    ours = [here / f"{name}.py" for name in ("description", "host", "source", "tables")]
+    names = ("preprocessing.h", "preprocessing.c", "host.c")
+    return digest_files([*ours, *(TEMPLATES / "features" / f"{name}.j2" for name in names), *LIBRARY.rglob("*.[ch]")])
 
 
 def _address(array: npt.NDArray[Any]) -> ctypes.c_void_p:

@@ -133,18 +133,18 @@ def _from_scale(value: Array, scale: str) -> Array:
 
 
 def band_edges(wanted: Spectrum) -> Array:
-    """Hz of the bands' middles, with one edge before the first and one behind the last: float64 (bands + 2,)."""
+    """The bands' middles on their scale, with one edge before the first and one behind the last: (bands + 2,)."""
     low, high = _to_scale(wanted.low, wanted.scale), _to_scale(wanted.high, wanted.scale)
-    return _from_scale(np.linspace(low, high, wanted.bands + 2), wanted.scale)
+    return np.linspace(low, high, wanted.bands + 2)
 
 
 def bands(wanted: Spectrum, table: SpectrumTable) -> BandsTable:
     """Which bands each bin belongs to, and how its energy is scaled so that no sum leaves 64 bits."""
     edges = band_edges(wanted)
-    hertz = np.arange(wanted.size // 2) * wanted.rate / wanted.size
-    inside = np.flatnonzero((hertz > edges[0]) & (hertz < edges[-1]) & (np.arange(len(hertz)) > 0))
-    band = np.searchsorted(edges, hertz[inside], side="right") - 1
-    rising = np.rint((hertz[inside] - edges[band]) / (edges[band + 1] - edges[band]) * ONE).astype(np.int64)
+    place = _to_scale(np.arange(wanted.size // 2) * wanted.rate / wanted.size, wanted.scale)
+    inside = np.flatnonzero((place > edges[0]) & (place < edges[-1]) & (np.arange(len(place)) > 0))
+    band = np.searchsorted(edges, place[inside], side="right") - 1
+    rising = np.rint((place[inside] - edges[band]) / (edges[band + 1] - edges[band]) * ONE).astype(np.int64)
     weights = np.zeros(wanted.bands + 2, np.int64)
     np.add.at(weights, band, ONE - rising)
     np.add.at(weights, band + 1, rising)
@@ -160,7 +160,8 @@ def bands(wanted: Spectrum, table: SpectrumTable) -> BandsTable:
     shift = max(0, math.ceil(math.log2(energy * 1.01)) - 64)
     offset = None
     if wanted.equal_area:
-        offset = np.rint(np.log2(2 / (edges[2:] - edges[:-2])) * (1 << LOG_BITS)).astype(np.int16)
+        hertz = _from_scale(edges, wanted.scale)
+        offset = np.rint(np.log2(2 / (hertz[2:] - hertz[:-2])) * (1 << LOG_BITS)).astype(np.int16)
     return BandsTable(
         bands=wanted.bands,
         first_bin=int(inside[0]),
@@ -176,7 +177,7 @@ def bands(wanted: Spectrum, table: SpectrumTable) -> BandsTable:
 def dct_matrix(bands: int, coefficients: int) -> Array:
     """Rows 0 to coefficients - 1 of the orthonormal DCT-II, float64."""
     k, b = np.arange(coefficients)[:, None], np.arange(bands)
-    rows = np.sqrt(2 / bands) * np.cos(np.pi * k * (b + 0.5) / bands)
+    rows: Array = np.sqrt(2 / bands) * np.cos(np.pi * k * (b + 0.5) / bands)
     rows[0] = np.sqrt(1 / bands)
     return rows
 

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from convert.errors import UsageError
+from convert.features import Series
 from training import datasets
 from training.datasets import fashion_mnist, motion
-from training.recipe import BreastCancer, Digits, FashionMnist, Motion
+from training.recipe import BreastCancer, Digits, FashionMnist, GreyImage, Motion, Windows
 
 FASHION = FashionMnist(dataset="fashion_mnist")
 MOTION = Motion(dataset="motion")
+IMAGE = GreyImage(kind="image")
 
 has_fashion = pytest.mark.skipif(
     not fashion_mnist.SYSTEM.is_dir(), reason="the package dataset-fashion-mnist is not installed"
@@ -84,7 +86,7 @@ def test_another_release_of_breast_cancer_is_refused(tmp_path: Path, monkeypatch
 
 @has_fashion
 def test_fashion_mnist_from_the_system_package(tmp_path: Path) -> None:
-    data = fashion_mnist.load(FASHION, tmp_path, fetch=never)
+    data = fashion_mnist.load(FASHION, tmp_path, IMAGE, fetch=never)
     assert (data.x_train.shape, data.x_test.shape) == ((60000, 28, 28, 1), (10000, 28, 28, 1))
     assert (data.x_train.dtype, data.x_train.min(), data.x_train.max()) == (np.float32, 0, 1)
     assert np.bincount(data.y_test).tolist() == [1000] * 10
@@ -97,7 +99,7 @@ def test_the_cache_comes_before_the_system_package(tmp_path: Path) -> None:
     shutil.copytree(fashion_mnist.SYSTEM, home)
     (home / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
     with pytest.raises(UsageError, match=r"train-images-idx3-ubyte\.gz cannot be read .*remove it"):
-        fashion_mnist.load(FASHION, tmp_path, fetch=never)
+        fashion_mnist.load(FASHION, tmp_path, IMAGE, fetch=never)
 
 
 @has_fashion
@@ -106,12 +108,12 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     shutil.copytree(fashion_mnist.SYSTEM, home)
     shutil.copyfile(home / "t10k-images-idx3-ubyte.gz", home / "train-images-idx3-ubyte.gz")
     with pytest.raises(UsageError, match=r"train-images-idx3-ubyte in .* has SHA-256 5b4141f.*, expected c59f468"):
-        fashion_mnist.load(FASHION, tmp_path, fetch=never)
+        fashion_mnist.load(FASHION, tmp_path, IMAGE, fetch=never)
 
 
 def test_data_that_cannot_be_had_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no network.*apt-get install dataset-fashion-mnist.*train-images-idx3") as e:
-        fashion_mnist.load(FASHION, tmp_path, system=tmp_path / "absent", fetch=no_network)
+        fashion_mnist.load(FASHION, tmp_path, IMAGE, system=tmp_path / "absent", fetch=no_network)
     assert str(tmp_path / "fashion_mnist") in str(e.value)
 
 
@@ -154,7 +156,7 @@ def test_a_download_is_kept_in_the_cache(tmp_path: Path, small: Path) -> None:
 def test_a_damaged_download_is_not_kept(tmp_path: Path, small: Path) -> None:
     (small / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"something else"))
     with pytest.raises(UsageError, match=r"train-images-idx3-ubyte in http.* has SHA-256"):
-        fashion_mnist.load(FASHION, tmp_path / "cache", system=tmp_path / "absent")
+        fashion_mnist.load(FASHION, tmp_path / "cache", IMAGE, system=tmp_path / "absent")
     assert not list((tmp_path / "cache").rglob("*images*"))
 
 
@@ -163,7 +165,7 @@ def test_a_server_without_the_files_is_no_network(
 ) -> None:
     monkeypatch.setattr(fashion_mnist, "URL", server[0])
     with pytest.raises(UsageError, match=r"cannot be downloaded .*404.*apt-get install"):
-        fashion_mnist.load(FASHION, tmp_path / "cache", system=tmp_path / "absent")
+        fashion_mnist.load(FASHION, tmp_path / "cache", IMAGE, system=tmp_path / "absent")
 
 
 # motion
@@ -173,8 +175,10 @@ def test_motion(tmp_path: Path) -> None:
     data = datasets.load(MOTION, tmp_path)
     assert data.x_train.shape[1:] == data.x_test.shape[1:] == (100, 1, 6)
     assert set(data.y_train) == set(data.y_test) == set(range(7))
-    assert np.allclose(data.x_train.mean((0, 1, 2)), 0, atol=1e-3)
-    assert np.allclose(data.x_train.std((0, 1, 2)), 1, atol=1e-3)
+    # What lies farther out than five deviations is clamped.
+    assert np.allclose(data.x_train.mean((0, 1, 2)), 0, atol=0.01)
+    assert np.allclose(data.x_train.std((0, 1, 2)), 1, atol=0.04)
+    assert np.abs(data.x_train).max() == 5
 
 
 def test_no_window_is_in_both_parts(tmp_path: Path) -> None:
@@ -182,6 +186,9 @@ def test_no_window_is_in_both_parts(tmp_path: Path) -> None:
     train = {window.tobytes() for window in data.x_train}
     assert len(data.x_test) > 1000
     assert not any(window.tobytes() in train for window in data.x_test)
+
+
+SHORT = Windows(kind="window", length=20, hop=10)
 
 
 def recordings(test_gain: float = 1.0) -> dict[str, Any]:
@@ -194,7 +201,7 @@ def recordings(test_gain: float = 1.0) -> dict[str, Any]:
 
 def split(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, held_out: list[int], gain: float = 1.0) -> datasets.Dataset:
     monkeypatch.setattr(motion, "_read", lambda _: recordings(gain))
-    return motion.load(Motion(dataset="motion", window=20, hop=10, test_subjects=held_out), tmp_path)
+    return motion.load(Motion(dataset="motion", test_subjects=held_out), tmp_path, SHORT)
 
 
 def test_people_held_out_leave_no_trace_in_the_training_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,11 +215,32 @@ def test_windows_do_not_span_two_recordings(tmp_path: Path, monkeypatch: pytest.
     known = recordings()
     known["X"] = [np.full((60, 6), number / 2) for number in range(6)]
     monkeypatch.setattr(motion, "_read", lambda _: known)
-    data = motion.load(Motion(dataset="motion", window=20, hop=10, test_subjects=[3]), tmp_path)
+    data = motion.load(Motion(dataset="motion", test_subjects=[3]), tmp_path, SHORT)
     # A recording of 60 samples has (60 - 20) / 10 + 1 windows; each of these signals is constant.
     assert (len(data.x_train), len(data.x_test)) == (4 * 5, 2 * 5)
     assert (data.x_train == data.x_train[:, :1]).all()
     assert len(np.unique(data.x_train[..., 0])) == 4
+
+
+def test_samples_are_what_the_sensor_s_integers_stand_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feature bytes are the normalised integers of the IMU; samples are these bytes' values."""
+    known = recordings()
+    monkeypatch.setattr(motion, "_read", lambda _: known)
+    data = motion.load(Motion(dataset="motion", test_subjects=[3]), tmp_path, SHORT)
+    assert data.preprocessed is not None and isinstance(data.preprocessed.description, Series)
+    learned = data.preprocessed.description.normalise
+    train = np.concatenate([motion.counts(x) for x in known["X"][:4]])
+    assert np.allclose(learned.offset, train.mean(0), atol=0.5)
+    assert np.allclose(learned.scale, 128 / 5 / train.std(0))
+    real = (motion.counts(known["X"][4])[:20] - np.array(learned.offset)) * learned.scale
+    assert np.abs(data.x_test[0, :, 0] / (5 / 128) - np.clip(real, -128, 127)).max() < 0.51
+    assert data.preprocessed.recording is not None
+    assert np.array_equal(data.preprocessed.recording[:60], motion.counts(known["X"][4]))
+
+
+def test_integers_of_the_imu() -> None:
+    signal = np.array([[1, -1, 4, np.pi, -np.pi / 180, 100], [0, 0.5, -9, 0, 0, -100]])
+    assert motion.counts(signal).tolist() == [[8192, -8192, 32767, 2949, -16, 32767], [0, 4096, -32768, 0, 0, -32768]]
 
 
 def test_signals_are_clipped_to_the_ranges_of_the_imu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

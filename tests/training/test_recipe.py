@@ -12,6 +12,16 @@ from training.recipe import Recipe
 INVALID = ROOT / "tests" / "invalid" / "recipes"
 
 SENTENCES = {
+    "band_above_half_the_rate": "preprocessing: low_hz = 125 and high_hz = 7500 do not rise to at most half of rate = 8000",
+    "fft_shorter_than_frame": "preprocessing: fft = 512 is not a power of two of at least frame = 600",
+    "more_coefficients_than_bands": "preprocessing: coefficients = 41 is more than bands = 40",
+    "preprocessing_for_sound_on_motion": 'preprocessing.kind = "spectrogram" does not go with data.dataset = "motion"; '
+    "it takes normalise or window",
+    "preprocessing_of_another_data_set": 'preprocessing.kind = "mfcc" does not go with data.dataset = "digits"; it takes '
+    "none: leave the table out",
+    "unknown_preprocessing": 'preprocessing.kind = "windows" is unknown; allowed are image, mfcc, normalise, spectrogram '
+    "or window; did you mean 'window'?",
+    "window_in_data": "unknown key data.window; it is preprocessing.length now",
     "accuracy_in_percent": "require.int8_accuracy = 90 is out of range; it must be at most 1.0",
     "block_with_unknown_key": "unknown key model.blocks[0].strides; allowed here are filters or stride; "
     "did you mean 'stride'?",
@@ -43,11 +53,11 @@ SENTENCES = {
     "did you mean 'digits'?",
     "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
     "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
-    "unknown_key_at_top": "unknown key sede; allowed here are compress, data, description, model, name, require, seed "
-    "or train; did you mean 'seed'?",
+    "unknown_key_at_top": "unknown key sede; allowed here are compress, data, description, model, name, preprocessing, "
+    "require, seed or train; did you mean 'seed'?",
     "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
-    "unknown_table": "unknown key requires; allowed here are compress, data, description, model, name, require, seed "
-    "or train; did you mean 'require'?",
+    "unknown_table": "unknown key requires; allowed here are compress, data, description, model, name, preprocessing, "
+    "require, seed or train; did you mean 'require'?",
     "unknown_technique": 'compress[0].technique = "prunes" is unknown; allowed are iht, pqat, prune or qat; '
     "did you mean 'prune'?",
     "value_as_table": "train = 3 is of the wrong type; it must be a table",

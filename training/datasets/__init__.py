@@ -9,11 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from convert.features import Preprocessed
 from training import recipe
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Settings: TypeAlias = recipe.Data
+Preprocessing: TypeAlias = recipe.Preprocessing
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Dataset:
     x_test: Floats
     y_test: Labels
     metric: str = "accuracy"
+    preprocessed: Preprocessed | None = None  # how the samples were made of raw integers, where they were
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -50,16 +53,35 @@ def _module(settings: Settings) -> Any:
     return import_module(f"training.datasets.{settings.dataset}")
 
 
-def card(settings: Settings) -> Card:
-    """The data set's card with the shape that the settings give it."""
-    make: Callable[[Settings], Card] = _module(settings).card
-    return make(settings)
+def _and_preprocessing(settings: Settings, preprocessing: Preprocessing | None) -> tuple[Any, ...]:
+    """What the functions of a data set's module are called with; only those with a raw form know a preprocessing."""
+    kinds = recipe.KINDS.get(settings.dataset)
+    if kinds is None:
+        return (settings,)
+    return settings, preprocessing or recipe.default_preprocessing(kinds[0])
 
 
-def load(settings: Settings, folder: Path) -> Dataset:
+def card(settings: Settings, preprocessing: Preprocessing | None = None) -> Card:
+    """The data set's card with the shape that settings and preprocessing (None: the default one) give it."""
+    make: Callable[..., Card] = _module(settings).card
+    return make(*_and_preprocessing(settings, preprocessing))
+
+
+def version(settings: Settings, preprocessing: Preprocessing | None = None) -> str:
+    """Key of the preprocessing of a data set: what is asked for, and the code that does it; "" where there is none."""
+    called = _and_preprocessing(settings, preprocessing)
+    if len(called) == 1:
+        return ""
+    make: Callable[..., str] = _module(settings).version
+    return make(*called)
+
+
+def load(settings: Settings, folder: Path, preprocessing: Preprocessing | None = None) -> Dataset:
     """Read a data set; `folder` is where downloads are kept.
 
-    Raises UsageError where it cannot be found or its bytes are not the expected ones.
+    Raises UsageError where it cannot be found or its bytes are not the expected ones, and ToolError where its
+    preprocessing cannot be compiled.
     """
-    read: Callable[[Settings, Path], Dataset] = _module(settings).load
-    return read(settings, folder)
+    read: Callable[..., Dataset] = _module(settings).load
+    first, *others = _and_preprocessing(settings, preprocessing)
+    return read(first, folder, *others)

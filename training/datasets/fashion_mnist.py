@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.errors import UsageError
+from convert.features import Image, ImagePath, Preprocessed
+from convert.features import version as code_version
 from training import backend
 from training.datasets import Card, Dataset
 from training.datasets.files import verify
-from training.recipe import FashionMnist
+from training.recipe import FashionMnist, GreyImage
 
 SYSTEM = Path("/usr/share/datasets/fashion-mnist")
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -48,9 +50,21 @@ CARD = Card(
 )  # fmt: skip
 
 
-def card(_: FashionMnist) -> Card:
+def card(_: FashionMnist, asked: GreyImage) -> Card:
     """The data set's card."""
+    del asked
     return CARD
+
+
+def describe(asked: GreyImage) -> Image:
+    """The preprocessing that gives the model's images."""
+    height, width, _ = CARD.shape
+    return Image(width, height, asked.crop, asked.invert)
+
+
+def version(_: FashionMnist, asked: GreyImage) -> str:
+    """Key of the preprocessing: the generated C and what it calls."""
+    return code_version(describe(asked))
 
 
 def download(folder: Path) -> None:
@@ -80,12 +94,25 @@ def download(folder: Path) -> None:
         socket.setdefaulttimeout(before)
 
 
-def load(_: FashionMnist, folder: Path, system: Path = SYSTEM, fetch: Callable[[Path], None] = download) -> Dataset:
-    """The official split; pixels as v / 255 in [0, 1]. `folder` is the project's data cache."""
+def load(
+    _: FashionMnist,
+    folder: Path,
+    asked: GreyImage,
+    system: Path = SYSTEM,
+    fetch: Callable[[Path], None] = download,
+) -> Dataset:
+    """The official split; pixels as v / 255 in [0, 1], through the device's C. `folder` is the project's data cache.
+
+    The images have the model's size: the C gives their own pixels, or with `invert` their negatives. So a model that
+    is trained with `invert` is trained on dark clothes on white, and the device turns nothing round.
+    """
     home = _find(folder / CARD.name, system, fetch)
-    x_train, x_test = (_images(_idx(home, f"{part}-images-idx3-ubyte", 16)) for part in ("train", "t10k"))
+    description = describe(asked)
+    path, values = ImagePath(description), np.arange(256, dtype=np.float32) / np.float32(255)
+    x_train, x_test = (_images(_idx(home, f"{part}-images-idx3-ubyte", 16), path) for part in ("train", "t10k"))
     y_train, y_test = (_idx(home, f"{part}-labels-idx1-ubyte", 8).astype(np.int64) for part in ("train", "t10k"))
-    return Dataset(CARD, x_train, y_train, x_test, y_test)
+    known = Preprocessed(description, values)
+    return Dataset(CARD, values[x_train], y_train, values[x_test], y_test, preprocessed=known)
 
 
 def _complete(folder: Path) -> bool:
@@ -119,5 +146,5 @@ def _idx(folder: Path, piece: str, header: int) -> npt.NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=header)
 
 
-def _images(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return values.reshape(-1, *CARD.shape).astype(np.float32) / np.float32(255)
+def _images(values: npt.NDArray[np.uint8], path: ImagePath) -> npt.NDArray[np.uint8]:
+    return path.resize(values.reshape(-1, *CARD.shape[:2])).reshape(-1, *CARD.shape)

@@ -24,22 +24,26 @@ int features_image_begin(features_image_t *image, uint16_t width, uint16_t heigh
   image->left = (uint16_t)((width - cut_width) / 2u);
   image->top = (uint16_t)((height - cut_height) / 2u);
   image->x = image->y = 0;
-  image->to_y = image->filled = 0;
+  image->to_x = image->filled_x = 0;
+  image->to_y = image->filled_y = 0;
   memset(image->line, 0, image->to_width * sizeof *image->line);
   memset(image->sums, 0, image->to_width * sizeof *image->sums);
   return 0;
 }
 
-/* Pixel x of the part that is taken covers to_width units of the line, an output pixel cut_width. */
-static void add_pixel(features_image_t *image, uint16_t x, uint8_t value) {
-  uint32_t at = (uint32_t)x * image->to_width;
-  const uint32_t end = at + image->to_width;
-  uint32_t o = at / image->cut_width;
-  while (at < end) {
-    const uint32_t next = (o + 1) * image->cut_width;
-    const uint32_t until = next < end ? next : end;
-    image->line[o++] += value * (until - at);
-    at = until;
+/* A pixel covers to_width units of the line, an output pixel cut_width. */
+static void add_pixel(features_image_t *image, uint8_t value) {
+  uint16_t left = image->to_width;
+  while (left > 0) {
+    const uint16_t needed = (uint16_t)(image->cut_width - image->filled_x);
+    const uint16_t taken = left < needed ? left : needed;
+    image->line[image->to_x] += (uint32_t)value * taken;
+    image->filled_x = (uint16_t)(image->filled_x + taken);
+    left = (uint16_t)(left - taken);
+    if (image->filled_x == image->cut_width) {
+      image->filled_x = 0;
+      image->to_x++;
+    }
   }
 }
 
@@ -52,28 +56,29 @@ static void write_row(features_image_t *image) {
     image->sums[o] = 0;
   }
   image->to_y++;
-  image->filled = 0;
+  image->filled_y = 0;
 }
 
 /* A row covers to_height units of the height, an output row cut_height. */
 static void add_row(features_image_t *image) {
   uint16_t left = image->to_height;
   while (left > 0) {
-    const uint16_t needed = (uint16_t)(image->cut_height - image->filled);
+    const uint16_t needed = (uint16_t)(image->cut_height - image->filled_y);
     const uint16_t taken = left < needed ? left : needed;
     for (uint16_t o = 0; o < image->to_width; o++) image->sums[o] += image->line[o] * taken;
-    image->filled = (uint16_t)(image->filled + taken);
+    image->filled_y = (uint16_t)(image->filled_y + taken);
     left = (uint16_t)(left - taken);
-    if (image->filled == image->cut_height) write_row(image);
+    if (image->filled_y == image->cut_height) write_row(image);
   }
   memset(image->line, 0, image->to_width * sizeof *image->line);
+  image->to_x = 0;
 }
 
 int features_image_push(features_image_t *image, const uint8_t *pixels, size_t count) {
   for (; count > 0 && image->y < image->height; count--, pixels++) {
     const uint16_t x = (uint16_t)(image->x - image->left), y = (uint16_t)(image->y - image->top);
     const int in_rows = y < image->cut_height;
-    if (in_rows && x < image->cut_width) add_pixel(image, x, *pixels);
+    if (in_rows && x < image->cut_width) add_pixel(image, *pixels);
     if (++image->x == image->width) {
       image->x = 0;
       if (in_rows) add_row(image);

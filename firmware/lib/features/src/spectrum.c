@@ -25,10 +25,11 @@ void features_spectrum(const features_spectrum_t *params, const features_window_
 static uint64_t square(int32_t x) { return (uint64_t)((int64_t)x * x); }
 
 void features_bands(const features_bands_t *params, const int32_t *spectrum, uint64_t *sums, int16_t *to) {
+  const uint64_t half = params->power_shift == 0 ? 0 : (uint64_t)1 << (params->power_shift - 1);
   for (uint16_t b = 0; b < params->bands + 2u; b++) sums[b] = 0;
   for (uint16_t k = params->first_bin; k < params->end_bin; k++) {
     const uint16_t at = (uint16_t)(k - params->first_bin);
-    const uint64_t power = (square(spectrum[2 * k]) + square(spectrum[2 * k + 1])) >> params->power_shift;
+    const uint64_t power = (square(spectrum[2 * k]) + square(spectrum[2 * k + 1]) + half) >> params->power_shift;
     const uint16_t rising = features_u16(params->rising + at);
     /* sums[b] belongs to band b - 1 */
     uint64_t *sum = sums + features_u8(params->band + at);

@@ -25,8 +25,8 @@ typedef struct {
   uint16_t width, height;
   uint16_t left, top, cut_width, cut_height; /* the part that is taken */
   uint16_t x, y;                             /* the next pixel */
-  uint16_t to_y;                             /* the output row that is being summed */
-  uint16_t filled;                           /* of cut_height parts that it has */
+  uint16_t to_x, filled_x;                   /* the output pixel that is being summed, of cut_width parts it has */
+  uint16_t to_y, filled_y;                   /* the output row likewise, of cut_height parts */
 } features_image_t;
 
 /* Starts an image of width x height pixels. Returns 0, or 1 where a side is 0 or the part that is taken has more than

@@ -27,7 +27,7 @@ typedef struct {
  * that features_fft() gives, with `fraction` binary digits after the point. */
 void features_spectrum(const features_spectrum_t *params, const features_window_t *samples, int32_t *data);
 
-/* Bands are triangles on the frequency axis, each from the middle of the one before to the middle of the one after: a
+/* Bands are triangles on a scale of frequency, each from the middle of the one before to the middle of the one after: a
  * bin lies on the falling side of one band and on the rising side of the next. */
 typedef struct {
   uint16_t bands;
