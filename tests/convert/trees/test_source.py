@@ -1,0 +1,178 @@
+"""The generated C, called back from here and compared with the reference; and what it becomes on an AVR."""
+
+import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from samples import inputs, tree
+
+from convert import emit
+from convert.errors import ToolError
+from convert.paths import FIRMWARE
+from convert.trees import host, reference, source
+from convert.trees.bonsai import Bonsai
+
+has_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+has_avr = pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="needs gcc-avr and avr-libc")
+
+# What avr-gcc's own integer routines are called: multiplication, shifts and saving of registers.
+AVR_ROUTINES = {"__mulsi3", "__muluhisi3", "__mulshisi3", "__mulhisi3", "__umulhisi3", "__usmulhisi3"}
+AVR_ROUTINES |= {"__prologue_saves__", "__epilogue_restores__", "__do_clear_bss", "__do_copy_data"}
+
+
+def same(of: Bonsai, count: int = 3000, *, sanitize: bool = True) -> None:
+    x = inputs(of, count)
+    np.testing.assert_array_equal(host.run(of, x, sanitize=sanitize), reference.run(of, x))
+
+
+@has_compiler
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"classes": 2},
+        {"depth": 0},
+        {"depth": 0, "classes": 2, "density": 1.0},
+        {"density": 1.0},
+        {"density": 0.02},
+        {"density": 0.0},
+        {"features": 300, "depth": 1},
+        {"features": 1, "projection": 1, "depth": 1},
+        {"depth": 5, "classes": 2, "projection": 3},
+        {"shift_z": 0, "shift_v": 0},
+        {"shift_z": 15, "shift_v": 14},
+        {"projection": 127, "depth": 1, "classes": 2},
+    ],
+    ids=str,
+)
+def test_the_c_equals_the_reference(kind: dict[str, int]) -> None:
+    same(tree(7, **kind))
+
+
+@has_compiler
+@settings(max_examples=12, phases=[Phase.generate], deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.builds(
+        tree,
+        st.integers(0, 2**32 - 1),
+        features=st.integers(1, 70),
+        projection=st.integers(1, 24),
+        depth=st.integers(0, 4),
+        classes=st.integers(2, 11),
+        density=st.floats(0, 1),
+        shift_z=st.integers(0, 12),
+        shift_v=st.integers(0, 8),
+    )
+)
+def test_random_trees(of: Bonsai) -> None:
+    same(of)
+
+
+@has_compiler
+def test_z_dense_and_nodes_sparse_and_the_other_way_round() -> None:
+    of = tree(3, density=1.0)
+    thin = np.where(np.arange(of.v.size).reshape(of.v.shape) % 3 == 0, of.v, 0).astype(np.int8)
+    mixed = dataclasses.replace(of, v=thin, w=thin)
+    assert (mixed.coded_z.sparse, mixed.coded_nodes.sparse) == (False, True)
+    same(mixed)
+    z = np.where(np.arange(of.z.size).reshape(of.z.shape) % 3 == 0, of.z, 0).astype(np.int8)
+    mixed = dataclasses.replace(of, z=z)
+    assert (mixed.coded_z.sparse, mixed.coded_nodes.sparse) == (True, False)
+    same(mixed)
+
+
+@has_compiler
+@pytest.mark.parametrize("factor", [1, 3, 5])
+def test_every_step_of_tanh(factor: int) -> None:
+    of = tree(0, features=1, projection=1, depth=0, classes=2, shift_z=0, shift_v=0)
+    one = dataclasses.replace(
+        of,
+        bias=np.zeros(1, np.int16),
+        z=np.ones((1, 1), np.int8),
+        v=np.full((1, 1, 1), factor, np.int8),
+        w=np.ones((1, 1, 1), np.int8),
+    )
+    x = np.arange(-128, 128).astype(np.int8)[:, None]
+    found = host.run(one, x)
+    np.testing.assert_array_equal(found, reference.run(one, x))
+    expected = x[:, 0].astype(int) * reference.tanh(x[:, 0].astype(int) * factor)
+    np.testing.assert_array_equal(found[:, 1], expected)
+
+
+@has_compiler
+def test_scores_at_the_edge_of_32_bits() -> None:
+    of = tree(0, projection=127, depth=3, classes=2, features=4, density=1.0)
+    full = dataclasses.replace(
+        of,
+        z=np.full_like(of.z, 127),
+        bias=np.zeros_like(of.bias),
+        shift_z=2,
+        shift_v=0,
+        v=np.full_like(of.v, 127),
+        w=np.full_like(of.w, 127),
+    )
+    same(full, 50)
+    assert np.abs(reference.run(full, inputs(full, 50))).max() > 2_000_000_000
+
+
+@has_compiler
+def test_clang_compiles_it_too(tmp_path: Path) -> None:
+    if (clang := shutil.which("clang")) is None:
+        pytest.skip("clang is not on the PATH")
+    of = tree(9)
+    x = inputs(of, 200)
+    program = host.build(of, tmp_path, tool=clang)
+    np.testing.assert_array_equal(host.call_program(program, of, x), reference.run(of, x))
+
+
+def test_the_same_tree_gives_the_same_source() -> None:
+    assert source.render(tree(2), "0" * 64) == source.render(tree(2), "0" * 64)
+
+
+def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ToolError, match="no C compiler"):
+        host.run(tree(), inputs(tree(), 1))
+
+
+# On an AVR
+
+
+def avr_object(of: Bonsai, folder: Path) -> Path:
+    emit.write_tree(folder, dict(source.render(of, "0" * 64)))
+    target = folder.parent / "tree.o"
+    flags = ["-mmcu=atmega328p", "-std=gnu99", "-Os", "-Wall", "-Wextra", "-Werror", "-Waddr-space-convert"]
+    includes = [f"-I{FIRMWARE / 'lib' / 'kernels' / 'include'}", f"-I{FIRMWARE / 'include'}"]
+    command = ["avr-gcc", *flags, *includes, "-c", str(folder / "tree_model.c"), "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def sections(target: Path) -> dict[str, int]:
+    text = subprocess.run(["avr-size", "-A", "-d", str(target)], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in text.splitlines() if line.startswith(".")]
+    return {row[0]: int(row[1]) for row in rows}
+
+
+@has_avr
+@pytest.mark.parametrize("kind", [{}, {"depth": 0}, {"density": 1.0}, {"classes": 2}, {"features": 300}], ids=str)
+def test_on_an_avr_constants_stay_in_flash_and_no_arithmetic_is_wide(kind: dict[str, int], tmp_path: Path) -> None:
+    of = tree(4, **kind)
+    target = avr_object(of, tmp_path / "source")
+    found = sections(target)
+    assert found[".progmem.data"] == of.constant_bytes, "where avr-gcc puts what is __flash"
+    assert found[".data"] == found[".bss"] == found.get(".rodata", 0) == 0, "nothing takes RAM at the start"
+    symbols = subprocess.run(["avr-nm", "-u", str(target)], capture_output=True, text=True, check=True).stdout
+    assert set(symbols.replace("U ", "").split()) <= AVR_ROUTINES, "no floating point, no 64 bits, no library"
+
+
+def test_nothing_in_the_source_is_floating_point_or_wide() -> None:
+    text = source.render(tree(4), "0" * 64)["tree_model.c"]
+    for word in ("float", "double", "int64", "long long", "malloc"):
+        assert word not in text, word
