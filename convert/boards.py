@@ -38,6 +38,7 @@ class Environment(_Section):
     emulator: str | None = None  # module of convert.emulate that runs the image
     flash_origin: int | None = None  # where the application starts; None: the platform's own affair
     ram_origin: int | None = None
+    note: str | None = None  # what a user should know before taking it
     upload: Literal["pyocd", "esptool", "uf2", "avrdude"] | None = None  # what flashes an image of the bare platform
 
     def runs(self, runtime: str) -> bool:

@@ -1,8 +1,9 @@
 """LabWired (PyPI: labwired): ESP32-C3, ESP32, ESP32-S3 and RP2040 with their own memory maps and serial ports.
 
 It runs in a process of its own (convert/emulate/labwired_worker.py), because its native code cannot be interrupted. The
-serial port is UART 0, all byte values both ways. The firmware is loaded from the ELF file at its linked addresses: ROM,
-second-stage bootloader and flash cache are not emulated, so what they do before an image starts is not checked.
+serial port is UART 0, all byte values both ways, except that the ESP32's receives nothing. An ESP32-C3 gets the bytes that
+are flashed, in the windows where its ROM maps them; elsewhere the firmware is loaded at its linked addresses. Boot ROM,
+boot loaders and flash caches do not run, so what they do before an image starts is not checked.
 
 An instruction takes one cycle on every chip, so its time says nothing of the hardware's. Figures printed by the
 firmware are its port's affair: a port counts instructions here only where that was compared with another emulator.
@@ -21,6 +22,9 @@ NAME = "labwired"
 # build.mcu of the boards, which is also LabWired's name of the chip. Others of its chips are not to be believed: its
 # Cortex-M4F passes over saturating and 8-bit SIMD instructions, its AVR fails on what gcc writes.
 CHIPS = ["esp32", "esp32c3", "esp32s3", "rp2040"]
+
+# Whose UART 0 sends but never receives anything (labwired 0.25.0).
+_DEAF = ["esp32"]
 
 
 def _command(image: Path, board: Board) -> list[str]:
@@ -44,4 +48,10 @@ def run(image: Path, board: Board, _environment: Environment, timeout: float) ->
 
 def connect(image: Path, board: Board, _environment: Environment) -> process.Process:
     """Start the ELF file `image` with its UART 0 in the caller's hands; see convert.emulate."""
+    if board.build.mcu in _DEAF:
+        twin = board.tinyml.twin
+        raise ToolError(
+            f"LabWired passes no bytes to the serial port of {board.name}"
+            + (f"; take --environment {twin.name}" if twin is not None else "")
+        )
     return process.Process(_command(image, board), NAME, ROOT)

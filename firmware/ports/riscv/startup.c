@@ -28,7 +28,7 @@ static void print_hex32(const char *name, uint32_t value) {
  * that it is about. */
 void riscv_trap(uint32_t pc, uint32_t cause, uint32_t value, uint32_t return_address) {
   static const char end[] = "\n";
-  print_hex32("\n#error trap at mepc=", pc);
+  print_hex32("\n#error fault at mepc=", pc);
   print_hex32(" mcause=", cause);
   print_hex32(" mtval=", value);
   print_hex32(" ra=", return_address);
