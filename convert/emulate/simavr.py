@@ -80,14 +80,20 @@ def harness() -> Path:
 class Simulation(process.Process):
     """A running image whose USART 0 is the link."""
 
-    def __init__(self, image: Path, board: Board, until: Literal["closing", "open"]) -> None:
-        """Start the ELF file `image`; ToolError where the harness cannot be had."""
+    def __init__(
+        self, image: Path, mcu: str, clock_hz: int, until: Literal["closing", "open"], ram_end: int | None = None
+    ) -> None:
+        """Start the ELF file `image` on a processor; ToolError where the harness cannot be had.
+
+        `ram_end`: the last address of RAM, where it is not the processor's own.
+        """
         program, tool = _load(image), harness()
         self._folder = tempfile.TemporaryDirectory(prefix="simavr-")
         flash = Path(self._folder.name) / "flash.bin"
         flash.write_bytes(program.flash)
-        figures = (board.build.clock_hz, flash, program.static_end, program.entry)
-        super().__init__([str(tool), board.build.mcu, *map(str, figures), until], NAME)
+        figures = (clock_hz, flash, program.static_end, program.entry)
+        more = [] if ram_end is None else [str(ram_end)]
+        super().__init__([str(tool), mcu, *map(str, figures), until, *more], NAME)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,14 +104,14 @@ class Simulation(process.Process):
 
 def connect(image: Path, board: Board, _environment: Environment) -> Simulation:
     """Start the ELF file `image` with its USART 0 in the caller's hands; see convert.emulate."""
-    return Simulation(image, board, "open")
+    return Simulation(image, board.build.mcu, board.build.clock_hz, "open")
 
 
 def run(image: Path, board: Board, _environment: Environment, timeout: float) -> Transcript:
     """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
     start = time.monotonic()
     text = bytearray()
-    with Simulation(image, board, "closing") as simulation:
+    with Simulation(image, board.build.mcu, board.build.clock_hz, "closing") as simulation:
         while not simulation.ended and (left := start + timeout - time.monotonic()) > 0:
             text += simulation.read(left)
         last = simulation.reason()

@@ -1,11 +1,12 @@
 /* Runs an AVR image in libsimavr: the UART on standard input and output, one inference counted exactly, and whatever a
  * board would only show by standing still told in an #error line.
  *
- *   harness MCU HZ IMAGE BSS_END ENTRY RUN
+ *   harness MCU HZ IMAGE BSS_END ENTRY RUN [RAM_END]
  *
  * IMAGE is the flash's raw content from address 0; BSS_END the first RAM address behind the static data, ENTRY the
  * address of inference_run() in bytes (0: nothing is counted). RUN is "closing", to end with the first line that begins
- * with "#done " or "#error ", or "open", to run until standard input ends. On the last line of standard error:
+ * with "#done " or "#error ", or "open", to run until standard input ends. RAM_END: the
+ * last RAM address where it is not the chip's own. On the last line of standard error:
  *
  *   figures instructions=<n> cycles=<n> stack=<bytes>
  *
@@ -27,11 +28,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { UCSR0A = 0xC0, UCSR0B = 0xC1, UDR0 = 0xC6, SPL = 0x5D, SPH = 0x5E };
-enum { UDRE0 = 1 << 5, RXEN0 = 1 << 4, TXEN0 = 1 << 3 };
+enum { UCSR0A = 0xC0, UCSR0B = 0xC1, UBRR0L = 0xC4, UBRR0H = 0xC5, UDR0 = 0xC6, SPL = 0x5D, SPH = 0x5E };
+enum { UDRE0 = 1 << 5, RXEN0 = 1 << 4, TXEN0 = 1 << 3, U2X0 = 1 << 1 };
 /* A waiting firmware asks every ten instructions or so; the steps between two looks at the input are half a
  * millisecond. */
-enum { CHIP_BUFFER = 2, IDLE_POLLS = 1000, IDLE_MILLISECONDS = 1, IDLE_STEPS = 5000, BUSY_STEPS = 500 };
+enum { CHIP_BUFFER = 2, IDLE_POLLS = 1000, IDLE_MILLISECONDS = 1, IDLE_STEPS = 5000, BUSY_STEPS = 50 };
 
 typedef struct {
   avr_t *avr;
@@ -160,7 +161,7 @@ static void fetch_input(int milliseconds) {
 }
 
 /* Hands on what the host has sent, and waits for it where the firmware has nothing else to do. */
-static void serve_input(avr_cycle_count_t byte_cycles) {
+static void serve_input(void) {
   if (h.pending_at == h.pending_end) {
     const int idle = h.polls > IDLE_POLLS;
     if (idle) flush_output();
@@ -170,7 +171,9 @@ static void serve_input(avr_cycle_count_t byte_cycles) {
   if ((h.avr->data[UCSR0B] & RXEN0) == 0) return; /* the receiver is off: the byte would be lost */
   h.unread++;
   h.polls = 0;
-  h.next_byte = h.avr->cycle + byte_cycles;
+  const uint8_t *data = h.avr->data;
+  const avr_cycle_count_t rate = 1 + (data[UBRR0L] | (avr_cycle_count_t)data[UBRR0H] << 8);
+  h.next_byte = h.avr->cycle + 10 * rate * ((data[UCSR0A] & U2X0) != 0 ? 8 : 16); /* a byte's ten bits */
   avr_raise_irq(h.input, h.pending[h.pending_at++]);
 }
 
@@ -238,8 +241,8 @@ static void wrap_registers(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 7) {
-    fprintf(stderr, "usage: harness MCU HZ IMAGE BSS_END ENTRY closing|open\n");
+  if (argc != 7 && argc != 8) {
+    fprintf(stderr, "usage: harness MCU HZ IMAGE BSS_END ENTRY closing|open [RAM_END]\n");
     return 2;
   }
   avr_global_logger_set(quiet);
@@ -248,6 +251,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "libsimavr has no processor %s\n", argv[1]);
     return 2;
   }
+  if (argc == 8) avr->ramend = (uint16_t)strtoul(argv[7], NULL, 0);
   avr_init(avr);
   avr->frequency = (uint32_t)strtoul(argv[2], NULL, 0);
   avr->run_cycle_limit = 1; /* an instruction at a time */
@@ -262,7 +266,6 @@ int main(int argc, char **argv) {
   h.input = avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_INPUT);
   avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), sent, NULL);
   wrap_registers();
-  const avr_cycle_count_t byte_cycles = avr->frequency / 11520;
   for (;;) {
     const int steps = !h.until_closing && h.polls > IDLE_POLLS ? IDLE_STEPS : BUSY_STEPS;
     for (int i = 0; i < steps; i++) step();
@@ -270,7 +273,7 @@ int main(int argc, char **argv) {
       if (h.closing == 2) finish(h.failed);
     } else {
       flush_output();
-      serve_input(byte_cycles);
+      serve_input();
       if (h.input_ended && h.pending_at == h.pending_end && h.polls > IDLE_POLLS) finish(0);
     }
   }

@@ -505,7 +505,7 @@ def assert_exact(
     g: graph.Graph,
     inputs: np.ndarray | None = None,
     *,
-    target: Literal["portable", "cortex_m4"] = "portable",
+    target: Literal["portable", "cortex_m4", "avr"] = "portable",
     where: ModuleType = host,
     squeeze: bool = True,
     **how: Any,
