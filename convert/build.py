@@ -33,6 +33,7 @@ from convert import (
     graph,
     latency,
     listing,
+    live,
     plan,
     project,
     quantize,
@@ -201,6 +202,10 @@ def _train(job: Job, ui: Ui) -> Source:
     def samples() -> tuple[Floats, Labels]:
         return trained.dataset().x_test, trained.dataset().y_test
 
+    def features(g: graph.Graph) -> Mapping[str, str]:
+        data = trained.dataset()
+        return live.files(g, data.preprocessed, data.class_names) if data.preprocessed is not None else {}
+
     def require(int8: float) -> None:
         train.check_requirements(recipe, trained.float_accuracy, int8, trained.sparsity)
 
@@ -209,7 +214,14 @@ def _train(job: Job, ui: Ui) -> Source:
         metric="accuracy", float_=trained.float_accuracy, pruned=trained.pruned_accuracy, sparsity=trained.sparsity
     )
     return Source(
-        recipe.name, data, known, samples, lambda: trained.dataset().class_names, require=require, family=family
+        recipe.name,
+        data,
+        known,
+        samples,
+        lambda: trained.dataset().class_names,
+        require=require,
+        family=family,
+        features=features,
     )
 
 
@@ -295,7 +307,8 @@ def _emit(
         found = project.images(job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui))
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
         manifest |= {"reference": source.family.judge, "file": source.family.file}
-        project.write(draft.output / "generated", g, test, found, manifest)
+        features = source.features(g) if source.features is not None else {}
+        project.write(draft.output / "generated", g, test, found, manifest, features)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
         atomic_write(BUILD / job.board.id / "active.json", json.dumps({"output": place.as_posix()}) + "\n")

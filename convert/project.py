@@ -100,14 +100,20 @@ def build_json(
 
 
 def write(
-    folder: Path, graph: Graph, test: vectors.Vectors, found: Mapping[str, Image], manifest: Mapping[str, object]
+    folder: Path,
+    graph: Graph,
+    test: vectors.Vectors,
+    found: Mapping[str, Image],
+    manifest: Mapping[str, object],
+    features: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the whole project into `folder`; `manifest` is what `build_json` gave."""
+    """Write the whole project into `folder`; `manifest` is what `build_json` gave, `features` what live.files did."""
     names = {"board": manifest["board"], "model": manifest["model"], "model_sha256": graph.sha256}
     names["reset"] = test.apart and graph.has_state
     files: dict[str, str | bytes] = {"common/model_config.h": emit.render("common/model_config.h.j2", names)}
     files |= {f"common/{name}": text for name, text in vectors.render_vectors(graph, test).items()}
     for runtime, image in found.items():
         files |= {f"{runtime}/{name}": content for name, content in image.files.items()}
+    files |= {f"features/{name}": text for name, text in (features or {}).items()}
     files["build.json"] = json.dumps(manifest, indent=2) + "\n"
     emit.write_tree(folder, files)

@@ -1,6 +1,6 @@
 """Where an integer model comes from, its family, and what is known about it; models from files are made here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from convert import golden, graph, keras_import, quantize, report
 from convert.cache import Cache, code_version, digest
 from convert.console import Ui
+from convert.graph import Graph
 from convert.graph import Graph
 
 Floats = npt.NDArray[np.float32]
@@ -62,6 +63,7 @@ class Source:
     classes: Callable[[], tuple[str, ...]] | None = None  # names of what the labels number
     require: Callable[[float], None] | None = None  # raises AccuracyError for an int8 accuracy below the recipe's bar
     notes: tuple[str, ...] = ()
+    features: Callable[[Graph], Mapping[str, str]] | None = None  # sources that live applications need besides the model
     family: Family = TFLITE
 
 

@@ -40,6 +40,11 @@ class Project:
                 f"{self.generated / 'build.json'} names no runtime for environment {environment}; "
                 f"run: python convert/build.py --board {self.name}"
             )
+        if self.live and not (self.generated / "features").is_dir():
+            raise ProjectError(
+                f"application {self.application} needs a model whose recipe has a preprocessing, and "
+                f"{self.build['model']} has none; run: python convert/build.py --board {self.name} --recipe {self.application[5:]}"
+            )
 
     @property
     def tflm_dir(self):
@@ -51,6 +56,11 @@ class Project:
     def serial(self):
         """Whether a host drives the model over the serial protocol."""
         return self.application in ("serve", "profile")
+
+    @property
+    def live(self):
+        """Whether the application takes samples or images: those need the recipe's preprocessing."""
+        return self.application.startswith("live_")
 
     def source_folders(self):
         """(folder, whether --optimize says how it is compiled) of everything but src_dir."""
@@ -67,11 +77,15 @@ class Project:
             folders.append((FIRMWARE / "ports" / shared, False))
         if self.serial:
             folders.append((FIRMWARE / "lib" / "serial" / "src", False))
+        if self.live:
+            folders.append((self.generated / "features", True))
+            folders.append((FIRMWARE / "lib" / "features" / "src", True))
+            folders.append((FIRMWARE / "lib" / "live" / "src", False))
         return [(folder, fast) for folder, fast in folders if folder.is_dir()]
 
     def include_folders(self):
         """Folders for -I."""
-        libraries = ["kernels", *(["serial"] if self.serial else [])]
+        libraries = ["kernels", *(["serial"] if self.serial else []), *(["features", "live"] if self.live else [])]
         own = [FIRMWARE / "include", *(FIRMWARE / "lib" / name / "include" for name in libraries)]
         return [*own, *(folder for folder, _ in self.source_folders())]
 
