@@ -12,7 +12,6 @@ from convert import golden, graph, keras_import, quantize, report
 from convert.cache import Cache, code_version, digest
 from convert.console import Ui
 from convert.graph import Graph
-from convert.graph import Graph
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.integer]
@@ -63,7 +62,7 @@ class Source:
     classes: Callable[[], tuple[str, ...]] | None = None  # names of what the labels number
     require: Callable[[float], None] | None = None  # raises AccuracyError for an int8 accuracy below the recipe's bar
     notes: tuple[str, ...] = ()
-    features: Callable[[Graph], Mapping[str, str]] | None = None  # sources that live applications need besides the model
+    features: Callable[[Graph], Mapping[str, str]] | None = None  # sources for live applications
     family: Family = TFLITE
 
 

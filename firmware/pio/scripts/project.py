@@ -43,7 +43,8 @@ class Project:
         if self.live and not (self.generated / "features").is_dir():
             raise ProjectError(
                 f"application {self.application} needs a model whose recipe has a preprocessing, and "
-                f"{self.build['model']} has none; run: python convert/build.py --board {self.name} --recipe {self.application[5:]}"
+                f"{self.build['model']} has none; "
+                f"run: python convert/build.py --board {self.name} --recipe {self.application[5:]}"
             )
 
     @property
