@@ -2,7 +2,8 @@
 
 LabWired starts at the vector table behind the second boot stage, which is not run. One inference is counted exactly in
 Unicorn, with peripherals that are always ready. Neither faults on an unaligned access, as a Cortex-M0+ does:
-tests/firmware/test_pico.py looks at every access instead.
+tests/firmware/test_pico.py looks at every access instead. LabWired's TIMER advances with every instruction where the
+chip's does every microsecond.
 """
 
 import time

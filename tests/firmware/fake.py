@@ -11,6 +11,7 @@ INPUT_BYTES = 12
 OUTPUT_BYTES = 5
 
 _RUNTIME = """
+HEAD
 #include "inference.h"
 #include <stdint.h>
 #include <string.h>
@@ -42,6 +43,16 @@ int inference_run(void) {
 size_t inference_arena_bytes(void) { return sizeof arena; }
 const char *inference_message(void) { return "the fake refuses"; }
 """
+
+# The same without floating point: twice the sums, which are whole numbers.
+_INTEGERS = (
+    ("static float scale[2] = {1.5f, 2.5f};", "static int scale[2] = {3, 5};"),
+    ("float sum = 0;", "int sum = 0;"),
+    ("scale[i & 1] * (float)(arena[i] * w[(o + i) & 7])", "scale[i & 1] * arena[i] * w[(o + i) & 7]"),
+    ("(uint8_t)(unsigned)sum;", "(uint8_t)(sum >> 1);"),
+)
+# Boards whose bare compiler has no floating point.
+_INTEGER_BOARDS = ("esp32", "esp32s3")
 
 _VECTORS = """
 #include "golden_vectors.h"
@@ -77,13 +88,26 @@ def generate(
     environment: str,
     *,
     body: str = "",
+    head: str = "",
     extra: str = "",
     init: int = 0,
     arena: int = 256,
     loops: int = 0,
 ) -> Path:
-    """Write OUTPUT/generated for one environment; `body` is put into inference_run(), `extra` into a file beside it."""
-    runtime = _RUNTIME.replace("BODY", body).replace("ARENA", str(arena)).replace("INIT_STATUS", str(init))
+    """Write OUTPUT/generated for one environment.
+
+    `head` is put before the runtime, `body` into inference_run(), `extra` into a file beside it.
+    """
+    runtime = (
+        _RUNTIME.replace("HEAD", head)
+        .replace("BODY", body)
+        .replace("ARENA", str(arena))
+        .replace("INIT_STATUS", str(init))
+    )
+    if board in _INTEGER_BOARDS:
+        for old, new in _INTEGERS:
+            assert old in runtime
+            runtime = runtime.replace(old, new)
     rows = ", ".join("{" + ", ".join(map(str, row)) + "}" for row in vectors())
     build = {
         "schema": 1,
