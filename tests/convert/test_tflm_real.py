@@ -1,13 +1,16 @@
 """The TFLite Micro project with the real library, in QEMU: the bytes of the host's TFLite Micro, and its failures.
 
-Needs a TFLite Micro source tree, which no package registry has: TINYML_TFLM_DIR names one.
+On every Cortex-M core that QEMU has, with CMSIS-NN where the tree has it; the failures on one of them. Needs a TFLite
+Micro source tree, which no package registry has: TINYML_TFLM_DIR names one.
 """
 
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,8 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)} on the PATH"),
 ]
 
-CPU = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-ffunction-sections", "-fdata-sections"]
+CORES = ("qemu_m3", "qemu_m4", "qemu_m7", "qemu_m33", "qemu_m55")
+FLAGS = runpy.run_path(str(FIRMWARE / "pio/platforms/bare/builder/architectures.py"))["of"]
 CXX = ["-std=gnu++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-fno-use-cxa-atexit"]
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 CONV = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1, "padding": 0}
@@ -74,10 +78,14 @@ def net():
 
 
 class Bench:
-    """The library, built once, and firmware linked with it."""
+    """The library, built once for a board's core, and firmware linked with it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, board):
         self.folder = folder
+        self.board = boards.load(board)
+        section = self.board.tinyml
+        self.cpu = [*FLAGS(section.architecture, self.board.build.cpu, section.fpu).cpu]
+        self.cpu += ["-ffunction-sections", "-fdata-sections"]
         self.graph = net()
         self.vectors = vectors.computed(self.graph, 5)
         self.golden = golden.run(self.graph, self.vectors.inputs)
@@ -88,7 +96,9 @@ class Bench:
 
     def _library(self):
         sources = [(source, "-Os") for source in self.tree.core] + [(source, "-O2") for source in self.tree.kernels]
-        objects = [self._compile(source, ["-w", level], str(i)) for i, (source, level) in enumerate(sources)]
+        jobs = [(source, ["-w", level], str(i)) for i, (source, level) in enumerate(sources)]
+        with ThreadPool() as pool:
+            objects = pool.starmap(self._compile, jobs)
         library = self.folder / "library.a"
         subprocess.run(["arm-none-eabi-ar", "rcs", library, *objects], check=True)
         return library
@@ -99,21 +109,22 @@ class Bench:
         tool = ["arm-none-eabi-gcc", "-std=gnu11"] if plain else ["arm-none-eabi-g++", *CXX]
         defines = [f"-D{key}={value}" for key, value in self.tree.defines]
         includes = [part for path in self.tree.includes for part in ("-isystem", path)]
-        subprocess.run([*tool, *CPU, "-DNDEBUG", *defines, *options, *includes, "-c", source, "-o", target], check=True)
+        options = [*self.cpu, "-DNDEBUG", *defines, *options, *includes]
+        subprocess.run([*tool, *options, "-c", source, "-o", target], check=True)
         return target
 
     def run(self, name, files):
         """Build the project with `files` in place of the generated ones and run it in QEMU."""
         folder = self.folder / name
-        names = {"board": "qemu_m4", "model": "net", "model_sha256": self.graph.sha256, "reset": False}
+        names = {"board": self.board.id, "model": "net", "model_sha256": self.graph.sha256, "reset": False}
         config = emit.render("common/model_config.h.j2", names)
         common = {**vectors.render_vectors(self.graph, self.vectors), "model_config.h": config}
         emit.write_tree(folder / "src", {**common, **files})
         ports = [FIRMWARE / "ports/qemu_mps2", FIRMWARE / "ports/cortex_m"]
         sources = [path for path in (folder / "src").iterdir() if path.suffix in (".c", ".cc")]
         sources += [path for port in ports for path in port.glob("*.c")]
-        sources += [*(FIRMWARE / "src").glob("*.c"), *(FIRMWARE / "runtimes/tflm").glob("*.cpp")]
-        board = boards.load("qemu_m4")
+        sources += [*(FIRMWARE / "src/golden").glob("*.c"), *(FIRMWARE / "runtimes/tflm").glob("*.cpp")]
+        board = self.board
         options = [*STRICT, "-Os", "-DTINYML_TFLM_FROM_SOURCE=1", f"-DTINYML_CLOCK_HZ={board.build.clock_hz}"]
         options += [f"-I{path}" for path in (folder / "src", FIRMWARE / "include", FIRMWARE / "runtimes/tflm")]
         objects = [self._compile(source, options, source.name, folder) for source in sources]
@@ -127,15 +138,27 @@ class Bench:
         link += ["-Wl,--gc-sections", "-Wl,--wrap=abort", "-Wl,--no-warn-rwx-segments", "--specs=nano.specs"]
         script = FIRMWARE / "ports/cortex_m/link.ld"
         elf = folder / "firmware.elf"
-        command = ["arm-none-eabi-g++", *CPU, "-nostartfiles", *link, "-T", script, *objects, self.library, "-lm"]
+        command = ["arm-none-eabi-g++", *self.cpu, "-nostartfiles", *link, "-T", script, *objects, self.library, "-lm"]
         subprocess.run([*command, "-o", elf], check=True)
         transcript = qemu_mps2.run(elf, board, board.environments[0], 60.0)
         return smoke.parse(transcript, self.golden.outputs.shape[1])
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    return Bench(tmp_path_factory.mktemp("tflm"))
+def benches(tmp_path_factory):
+    made = {}
+
+    def make(board):
+        if board not in made:
+            made[board] = Bench(tmp_path_factory.mktemp(board), board)
+        return made[board]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bench(benches):
+    return benches("qemu_m4")
 
 
 def changed(files, name, pattern, to):
@@ -144,7 +167,9 @@ def changed(files, name, pattern, to):
     return {**files, name: text}
 
 
-def test_the_firmware_gives_the_hosts_bytes(bench):
+@pytest.mark.parametrize("board", CORES)
+def test_the_firmware_gives_the_hosts_bytes(benches, board):
+    bench = benches(board)
     run = bench.run("right", bench.files)
     assert np.array_equal(run.outputs, bench.golden.outputs)
     assert run.arena is not None and run.arena <= bench.arena.bytes
