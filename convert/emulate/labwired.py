@@ -1,9 +1,9 @@
 """LabWired (PyPI: labwired): ESP32-C3, ESP32, ESP32-S3 and RP2040 with their own memory maps and serial ports.
 
 It runs in a process of its own (convert/emulate/labwired_worker.py), because its native code cannot be interrupted. The
-serial port is UART 0, all byte values both ways, except that the ESP32's receives nothing. An ESP32-C3 gets the bytes that
-are flashed, in the windows where its ROM maps them; elsewhere the firmware is loaded at its linked addresses. Boot ROM,
-boot loaders and flash caches do not run, so what they do before an image starts is not checked.
+serial port is UART 0, all byte values both ways, except that the ESP32's receives nothing. An ESP32-C3 gets the bytes
+that are flashed, in the windows where its ROM maps them; elsewhere the firmware is loaded at its linked addresses. Boot
+ROM, boot loaders and flash caches do not run, so what they do before an image starts is not checked.
 
 An instruction takes one cycle on every chip, so its time says nothing of the hardware's. Figures printed by the
 firmware are its port's affair: a port counts instructions here only where that was compared with another emulator.

@@ -1,7 +1,7 @@
 """QEMU's xtensa machine "sim" with an LX106 core: semihosting on the console, the instructions of gcc's call0 ABI.
 
-It starts at the first byte of its ROM, 0x50000000, whatever the ELF file's entry is. With `-icount shift=0` emulated time
-advances 1 ns an instruction, so the firmware counts them with CCOUNT: a tick is 25, the resolution of the figure.
+It starts at the first byte of its ROM, 0x50000000, whatever the ELF file's entry is. With `-icount shift=0` emulated
+time advances 1 ns an instruction, so the firmware counts them with CCOUNT: a tick is 25, the resolution of the figure.
 """
 
 from pathlib import Path

@@ -13,7 +13,8 @@
 #define UART_TO_SEND(status) ((status) >> 16 & 0x3FFu)
 #define UART_FIFO_BYTES 128u
 
-/* Timer group 0, timer 0: the crystal by 40 is a tick a microsecond. */
+/* Timer group 0, timer 0: the crystal by 40 is a tick a microsecond. LabWired does not divide and counts instructions.
+ */
 #define TIMER_CONFIG REGISTER(0x6001F000u)
 #define TIMER_LOW REGISTER(0x6001F004u)
 #define TIMER_HIGH REGISTER(0x6001F008u)
@@ -23,6 +24,7 @@
 #define TIMER_DIVIDER (40u << 13)
 #define TIMER_USE_CRYSTAL (1u << 9)
 #define TIMER_LATCH (1u << 31)
+#define LATCH_READS 32
 
 /* Watchdogs that the ROM leaves running, each behind a key. */
 #define GROUP0_WATCHDOG REGISTER(0x6001F048u)
@@ -61,7 +63,8 @@ int port_read(void) { return UART_RECEIVED(UART_STATUS) != 0 ? (int)(UART_FIFO &
 
 int port_clock(uint64_t *microseconds) {
   TIMER_UPDATE = TIMER_LATCH;
-  while ((TIMER_UPDATE & TIMER_LATCH) != 0) {
+  /* The chip takes the bit back within some cycles, LabWired never does. */
+  for (int i = 0; i < LATCH_READS && (TIMER_UPDATE & TIMER_LATCH) != 0; i++) {
   }
   const uint32_t high = TIMER_HIGH;
   *microseconds = (uint64_t)high << 32 | TIMER_LOW;
