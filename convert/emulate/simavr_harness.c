@@ -58,7 +58,10 @@ typedef struct {
   avr_cycle_count_t started, counted_cycles;
   uint32_t returns_at; /* the stack pointer after the return; 0: not entered */
   int counted;
-  uint32_t deepest; /* smallest stack pointer */
+  /* the stack pointer */
+  uint32_t sp, deepest;
+  unsigned sp_stands; /* instructions that have left it as it is */
+  int started_up;
 } harness;
 
 static harness h;
@@ -179,10 +182,24 @@ static void serve_input(void) {
 
 static uint32_t stack_pointer(void) { return h.avr->data[SPL] | (uint32_t)h.avr->data[SPH] << 8; }
 
+/* Takes note of the stack pointer. It is written in two halves, with an instruction between: only a value that stands
+ * still counts. */
+static void watch_stack(uint32_t sp, uint32_t pc) {
+  h.sp_stands = sp == h.sp ? h.sp_stands + 1 : 0;
+  h.sp = sp;
+  if (h.sp_stands != 3 || sp >= h.deepest) return;
+  h.deepest = sp;
+  /* Before the start-up code has set it, it is 0. */
+  if (h.started_up && sp < h.bss_end) fault("stack overflow: it reaches the static data at pc=0x%x", (unsigned)pc);
+}
+
 /* One instruction, and what it tells. */
 static void step(void) {
   avr_t *avr = h.avr;
   const uint32_t before = avr->pc;
+  const unsigned opcode = avr->flash[before] | (unsigned)avr->flash[before + 1] << 8;
+  if (opcode == 0xFFFF) fault("the program ran into erased flash at pc=0x%x", (unsigned)before);
+  if (opcode > 0 && opcode < 0x100) fault("no such instruction: 0x%04x at pc=0x%x", opcode, (unsigned)before);
   if (before == h.entry && h.entry != 0 && h.returns_at == 0) {
     h.returns_at = stack_pointer() + 2;
     h.started = avr->cycle;
@@ -190,14 +207,15 @@ static void step(void) {
   }
   const int state = avr_run(avr);
   h.instructions++;
-  if (state == cpu_Crashed) fault("the processor stopped at pc=0x%x: no such instruction", (unsigned)before);
+  if (state == cpu_Crashed) fault("the processor stopped at pc=0x%x", (unsigned)before);
   if (state == cpu_Done) fault("the processor sleeps with interrupts off, for ever, at pc=0x%x", (unsigned)before);
   if (avr->pc == 0) fault("the program jumped to address 0 from pc=0x%x: it would start again", (unsigned)before);
   const uint32_t sp = stack_pointer();
-  if (sp < h.deepest && sp >= 0x100) {
+  if (!h.started_up && sp == avr->ramend) {
+    h.started_up = 1;
     h.deepest = sp;
-    if (sp < h.bss_end) fault("stack overflow: it reaches the static data at pc=0x%x", (unsigned)before);
   }
+  watch_stack(sp, before);
   if (!h.counted && h.returns_at != 0 && sp == h.returns_at) {
     h.counted = 1;
     h.counted_instructions = h.instructions;
