@@ -11,7 +11,7 @@ once it is linked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -102,13 +102,18 @@ def _memories(
     )
 
 
-def estimate(board: Mapping[str, Any], build: Mapping[str, Any], environment: str) -> tuple[Memory, Memory]:
+def estimate(
+    board: Mapping[str, Any], build: Mapping[str, Any], environment: str, code: int | None = None
+) -> tuple[Memory, Memory]:
     """RAM and flash before anything is compiled, from arena, weights and the board's measured overhead.
 
-    `board` is the board's JSON, `build` the generated build.json.
+    `board` is the board's JSON, `build` the generated build.json; `code` an estimate of the model's code, if any.
     """
     overhead, name = _environment(board, environment)["overhead"], "core and start-up"
-    return _memories(board, build, environment, Part(name, overhead["ram"]), Part(name, overhead["flash"]))
+    ram, flash = _memories(board, build, environment, Part(name, overhead["ram"]), Part(name, overhead["flash"]))
+    if code is not None:
+        flash = replace(flash, parts=(*flash.parts, Part("code, estimated", code)))
+    return ram, flash
 
 
 def measure(

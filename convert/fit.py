@@ -148,8 +148,8 @@ def facts(fit: fitting.Fit) -> list[str]:
 
 
 NOT_COUNTED = (
-    "Flash is the model's and the start-up code's; the code of kernels and interpreter is known after the build, which "
-    "checks it again."
+    "The compiled runtime's code is an estimate from its kernels' measured sizes; the code of TFLite Micro's "
+    "interpreter and kernels is not counted. A build checks the linked image."
 )
 
 

@@ -1,9 +1,9 @@
 """Which boards a model fits, and what would make it fit where it does not: before anything is compiled.
 
 What is known exactly: the arena and the constants of the compiled runtime, from its own memory plan; the limits and
-the measured overhead of each environment. TFLite Micro's arena is measured on the host and carries a margin. Code is
-counted as far as the overhead has it: that of kernels and interpreter is known after the build only, as in
-convert/build.py, which checks the linked image again.
+the measured overhead of each environment. TFLite Micro's arena is measured on the host and carries a margin. The code
+of the compiled runtime is estimated from its kernels' measured sizes (convert/compiled/code_size.py); that of TFLite
+Micro's interpreter and kernels is not counted. convert/build.py checks the linked image again.
 """
 
 import math
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from convert import budget, compiled, energy, golden, latency, plan, project, report, tflm, vectors, verified
 from convert.boards import Board, Environment, Runtime
-from convert.compiled import Optimize, Target
+from convert.compiled import Optimize, Target, code_size
 from convert.energy import Energy
 from convert.errors import UsageError
 from convert.graph import Graph, Tensor
@@ -75,6 +75,7 @@ class Case(_Section):
     arena: int | None = None
     plan: str | None = None  # quality of the compiled runtime's arena
     weights: int | None = None
+    code: int | None = None  # an estimate, besides start-up and application; part of `flash` where it is known
     ram: Memory | None = None
     flash: Memory | None = None
 
@@ -132,6 +133,7 @@ class Candidate:
         self.graph = graph
         self.measured = arena
         self._images: dict[tuple[Runtime, Target, Optimize], project.Image | UsageError] = {}
+        self._kernels: dict[tuple[Target, Optimize], tuple[str | None, ...]] = {}
 
     @cached_property
     def vectors(self) -> vectors.Vectors:
@@ -154,6 +156,13 @@ class Candidate:
             raise found
         return found
 
+    def code(self, board: Board, runtime: Runtime, optimize: Optimize) -> int | None:
+        """Estimated bytes of the code besides start-up and application, None where that is not known."""
+        kernels = self._kernels.get((board.target, optimize)) if runtime == "compiled" else None
+        if kernels is None:
+            return None
+        return code_size.estimate(board.build.cpu, board.tinyml.architecture, optimize, kernels)
+
     def _make(self, runtime: Runtime, target: Target, optimize: Optimize) -> project.Image:
         # No board is built without the reference that its outputs are compared with.
         if isinstance(self.measured, UsageError):
@@ -162,6 +171,7 @@ class Candidate:
             tflm.registrations(self.graph)
             return project.Image({}, tflm.plan_arena(self.graph, self.measured).bytes, len(self.graph.data))
         model = compiled.compile_model(self.graph, target, optimize)
+        self._kernels[target, optimize] = tuple(layer.kernel for layer in model.lowered)
         return project.Image({}, model.arena_bytes, model.weight_bytes, {"plan": model.plan.status})
 
 
@@ -191,7 +201,8 @@ def case(candidate: Candidate, board: Board, environment: Environment, runtime: 
     manifest = project.build_json(
         board, candidate.name, {environment.name: runtime}, {runtime: image}, candidate.vectors, optimize, None
     )
-    memories = budget.estimate(board.model_dump(mode="json"), manifest, environment.name)
+    code = candidate.code(board, runtime, optimize)
+    memories = budget.estimate(board.model_dump(mode="json"), manifest, environment.name, code)
     ram, flash = map(_memory, memories)
     return Case(
         environment=environment.name,
@@ -202,6 +213,7 @@ def case(candidate: Candidate, board: Board, environment: Environment, runtime: 
         arena=image.arena,
         plan=None if (quality := image.plan.get("plan")) is None else str(quality),
         weights=image.weights,
+        code=code,
         ram=ram,
         flash=flash,
     )
@@ -333,6 +345,9 @@ def _instead(chosen: Case, other: Case) -> str | None:
     if chosen.ram is None or chosen.flash is None:
         return f"{option} takes the model" + (" and fits" if other.fits else ", but does not fit either")
     saved = {"RAM": chosen.ram.used - other.ram.used, "flash": chosen.flash.used - other.flash.used}
+    if chosen.runtime != other.runtime and chosen.weights is not None and other.weights is not None:
+        # The interpreter's code is not known, so that only the model's bytes can be compared.
+        saved = {"RAM": saved["RAM"], "constants in flash": chosen.weights - other.weights}
     gains = [f"{saving:,} B of {name}" for name, saving in saved.items() if saving > 0]
     if not gains:
         return None

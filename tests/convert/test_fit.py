@@ -14,6 +14,7 @@ from tflite_builder import Sweep
 
 from convert import boards, budget, compiled, fit, fitting, graph, plan, project, sarif, tflm, verified
 from convert.boards import Board
+from convert.compiled import code_size
 from convert.errors import UsageError
 from convert.golden import ArenaUse
 from convert.graph import Graph
@@ -75,21 +76,35 @@ def test_a_case_has_the_runtimes_own_figures() -> None:
     assert interpreter.weights == len(image().data)
 
 
-def test_limits_are_exact_to_the_byte_and_the_builds() -> None:
+def code(optimize: str = "speed") -> int:
+    """The estimate of the tiny model's code on a Cortex-M4."""
+    model = compiled.compile_model(image(), "cortex_m4", optimize)
+    found = code_size.estimate("cortex-m4", "armv7e-m", optimize, [layer.kernel for layer in model.lowered])
+    assert found is not None
+    return found
+
+
+def test_limits_are_exact_to_the_byte() -> None:
     model = compiled.compile_model(image(), "cortex_m4", "speed")
-    ram, flash = model.arena_bytes + 1000 + 2000, model.weight_bytes + 5000
+    ram, flash = model.arena_bytes + 1000 + 2000, model.weight_bytes + 5000 + code()
     for less_ram, less_flash in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        made = board(ram=ram - less_ram, flash=flash - less_flash)
-        found = case(evaluate(made).boards[0], "nano33_bare", "compiled")
+        found = case(evaluate(board(ram=ram - less_ram, flash=flash - less_flash)).boards[0], "nano33_bare", "compiled")
         assert found.fits is (less_ram == less_flash == 0)
         assert len(found.reasons) == less_ram + less_flash
-        # The check of convert/build.py, with the project that it writes.
-        images = project.images(made, image(), ARENA, "compiled", "speed", lambda _: None)
-        manifest = project.build_json(
-            made, "tiny", {"nano33_bare": "compiled"}, images, candidate().vectors, "speed", None
-        )
-        messages = budget.before_build(made.model_dump(mode="json"), manifest, "nano33_bare")
-        assert [m.split(". ")[0] for m in messages] == list(found.reasons)
+
+
+def test_it_is_the_builds_own_check_but_for_the_code() -> None:
+    made = board(ram=4000, flash=6000)
+    images = project.images(made, image(), ARENA, "compiled", "speed", lambda _: None)
+    runtimes = {"nano33_bare": "compiled"}
+    manifest = project.build_json(made, "tiny", runtimes, images, candidate().vectors, "speed", None)
+    ram, flash = budget.estimate(made.model_dump(mode="json"), manifest, "nano33_bare")
+    found = case(evaluate(made).boards[0], "nano33_bare", "compiled")
+    assert found.ram and found.flash
+    assert found.reasons[0] == ram.shortage(made.name) == ram.message(made.name).split(". ")[0]
+    assert found.flash.used == flash.used + code() and found.code == code()
+    interpreted = case(evaluate(made).boards[0], "nano33_bare", "tflm")
+    assert interpreted.code is None, "nobody measured the interpreter"
 
 
 def test_auto_takes_the_first_that_fits_and_otherwise_the_one_that_lacks_least() -> None:
@@ -222,28 +237,27 @@ def test_advice_on_other_options_is_the_difference_of_the_cases() -> None:
     (found,) = evaluate(board(ram=5000), wanted="tflm").boards
     chosen = found.case
     other = fitting.case(candidate(), board(ram=5000), board().environments[0], "compiled", "speed")
-    assert chosen.ram and chosen.flash and other.ram and other.flash
+    assert chosen.ram and other.ram and chosen.weights and other.weights
     text = advice(found, "--runtime compiled saves")
     assert f"{chosen.ram.used - other.ram.used:,} B of RAM" in text
-    assert f"{chosen.flash.used - other.flash.used:,} B of flash" in text
+    assert f"{chosen.weights - other.weights:,} B of constants in flash" in text
     assert text.endswith("and it fits" if other.fits else "still too much")
 
 
 def test_optimize_size_is_advised_where_it_saves() -> None:
     fast = compiled.compile_model(image(), "cortex_m4", "speed")
     lean = compiled.compile_model(image(), "cortex_m4", "size")
-    saved = fast.weight_bytes - lean.weight_bytes
-    (found,) = evaluate(board(flash=fast.weight_bytes + 4000), wanted="compiled").boards
-    texts = [text for text in found.advice if text.startswith("--optimize size")]
-    if saved > 0 or fast.arena_bytes > lean.arena_bytes:
-        assert len(texts) == 1 and (saved <= 0 or f"{saved:,} B of flash" in texts[0])
-    else:
-        assert texts == [], "nothing is advised that saves nothing"
+    saved = fast.weight_bytes + code() - lean.weight_bytes - code("size")
+    assert saved > 0
+    (found,) = evaluate(board(flash=fast.weight_bytes + 5000), wanted="compiled").boards
+    assert f"{saved:,} B of flash" in advice(found, "--optimize size saves")
+    (already,) = evaluate(board(flash=fast.weight_bytes), wanted="compiled", optimize="size").boards
+    assert not any(text.startswith("--optimize") for text in already.advice)
 
 
 def test_advice_on_flash_counts_parameters() -> None:
     model = compiled.compile_model(image(), "cortex_m4", "speed")
-    (found,) = evaluate(board(flash=5000 + model.weight_bytes // 2), wanted="compiled").boards
+    (found,) = evaluate(board(flash=5000 + code() + model.weight_bytes // 2), wanted="compiled").boards
     text = advice(found, "constants")
     assert f"({image().parameters:,} parameters, int8) take {model.weight_bytes:,} B" in text
     assert "a model of about 50 % of the parameters" in text and "Pruning does not help" in text
@@ -254,7 +268,8 @@ def test_where_no_model_can_help_that_is_said() -> None:
     helpless = [text for text in found.advice if text.startswith("no smaller model helps here")]
     assert helpless == [
         "no smaller model helps here: core and start-up 1,000 B, stack reserve 2,000 B leave no RAM of 2,999 B",
-        "no smaller model helps here: core and start-up 5,000 B leave no flash of 4,999 B",
+        f"no smaller model helps here: core and start-up 5,000 B, code, estimated {code():,} B leave no flash of "
+        "4,999 B",
     ]
 
 
@@ -340,9 +355,10 @@ def test_sarif_locations_are_uris(tmp_path: Path) -> None:
 def test_the_page_shows_bars_and_escapes_names() -> None:
     made = candidate()
     made.name = "<tiny>"
-    page = fit.page(evaluate(board(ram=4000), board("esp32"), of=made))
+    found = evaluate(board(ram=4000), board("esp32"), of=made)
+    page = fit.page(found)
     assert "&lt;tiny&gt;" in page and "<tiny>" not in page
-    assert page.count('class="bar"') == 2 * 6, "RAM and flash of six cases"
+    assert page.count('class="bar"') == 2 * sum(len(b.cases) for b in found.boards), "RAM and flash of each case"
     assert "does not fit" in page and "too much for" in page and 'class="limit"' in page
     shares = [float(share) for share in re.findall(r"width:([\d.]+)%", page)]
     assert shares and max(shares) <= 100
