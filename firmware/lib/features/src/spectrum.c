@@ -69,7 +69,7 @@ uint16_t features_log2(uint64_t x) {
   const uint16_t low = features_u16(log2_table + index);
   const uint16_t rise = (uint16_t)(features_u16(log2_table + index + 1) - low);
   const uint32_t mantissa = low + (((uint32_t)rise * fraction + 1024u) >> 11);
-  return (uint16_t)(((uint16_t)exponent << FEATURES_LOG_BITS) + ((mantissa + 32u) >> (15 - FEATURES_LOG_BITS)));
+  return (uint16_t)(((uint32_t)exponent << FEATURES_LOG_BITS) + ((mantissa + 32u) >> (15 - FEATURES_LOG_BITS)));
 }
 
 void features_dct(const features_dct_t *params, const int16_t *bands, int16_t *to) {
