@@ -32,8 +32,9 @@ def add_sources(env, project):
     """Name every source folder; the model is compiled as asked for, our C on bare metal without warnings."""
     level = compilers.LEVELS[project.build["optimize"]]
     strict = " ".join(WARNINGS) if project.entry["platform"] == "bare" else ""
-    # The compilers for AVR are older than the option that covers macros too.
-    prefix_map = "fdebug-prefix-map" if project.board["tinyml"]["architecture"] == "avr" else "ffile-prefix-map"
+    # GCC has had the option that covers macros too since version 8; the Nano 33 BLE's and the Uno's platforms have 7.
+    old = project.entry["platform"] != "bare" or project.board["tinyml"]["architecture"] == "avr"
+    prefix_map = "fdebug-prefix-map" if old else "ffile-prefix-map"
     env.Append(
         CPPPATH=[str(folder) for folder in project.include_folders()],
         CCFLAGS=[

@@ -39,7 +39,7 @@ def _program(optimize: str) -> cortex_m.Program:
     include = ["-I", str(host.KERNELS / "include")]
     # Unicorn 2.1.4 goes astray at conditional loads (ldrcc) while it reports memory accesses: as few as can be.
     plain = ["-fno-if-conversion", "-fno-if-conversion2"]
-    flags = [*device.CPU, "-std=c99", optimize, *plain, "-ffunction-sections", *host.WARNINGS, *include]
+    flags = [*device.CPU, "-std=c99", *optimize.split(), *plain, "-ffunction-sections", *host.WARNINGS, *include]
     with tempfile.TemporaryDirectory() as folder:
         objects = []
         sources = [*(host.KERNELS / "src").glob("*.c"), *(host.KERNELS / "src/cortex_m4").glob("*.[cS]")]

@@ -86,7 +86,7 @@ def test_means_equal_the_portable_kernel_and_stay_in_their_memory() -> None:
 
 
 @needs_arm
-@pytest.mark.parametrize("optimize", ["-Os", "-O3"])
+@pytest.mark.parametrize("optimize", ["-Os", "-O3", "-O2 -DKERNELS_M4_WITHOUT_ACLE", "-Os -DKERNELS_M4_WITHOUT_ACLE"])
 def test_at_other_optimisation_levels(optimize: str) -> None:
     shape = (1, 6, 7, 15)
     for kind in ("MAX", "AVERAGE"):

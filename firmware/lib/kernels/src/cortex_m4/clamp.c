@@ -2,22 +2,19 @@
 
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 
-#include <arm_acle.h>
 #include <string.h>
 
-static int8x4_t repeat(int32_t x) { return (int8x4_t)((uint32_t)(uint8_t)x * 0x01010101u); }
+#include "kernels/cortex_m4/dsp.h"
 
-/* The difference of two bytes sets the flag by which SEL chooses between them. */
+static uint32_t repeat(int32_t x) { return (uint32_t)(uint8_t)x * 0x01010101u; }
+
 void kernels_m4_clamp_s8(int8_t *values, int32_t count, int32_t minimum, int32_t maximum) {
-  const int8x4_t low = repeat(minimum), high = repeat(maximum);
+  const uint32_t low = repeat(minimum), high = repeat(maximum);
   int8_t *end = values + count;
   while (end - values >= 4) {
-    int8x4_t x;
+    uint32_t x;
     memcpy(&x, values, sizeof x);
-    (void)__ssub8(x, low);
-    x = (int8x4_t)__sel((uint8x4_t)x, (uint8x4_t)low);
-    (void)__ssub8(high, x);
-    x = (int8x4_t)__sel((uint8x4_t)x, (uint8x4_t)high);
+    x = kernels_m4_min_s8x4(kernels_m4_max_s8x4(x, low), high);
     memcpy(values, &x, sizeof x);
     values += 4;
   }

@@ -2,10 +2,10 @@
 
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 
-#include <arm_acle.h>
 #include <string.h>
 
 #include "kernels/cortex_m4/clamp.h"
+#include "kernels/cortex_m4/dsp.h"
 #include "kernels/fixed_point.h"
 
 /* The part of a window that lies within the image. */
@@ -23,11 +23,6 @@ static inline uint32_t load(const int8_t *p) {
   return x;
 }
 
-static inline uint32_t larger(uint32_t a, uint32_t b) {
-  (void)__ssub8((int8x4_t)a, (int8x4_t)b); /* flags a >= b, by which SEL chooses */
-  return __sel(a, b);
-}
-
 /* The largest values of four or eight channels from `channel` on. */
 static inline void maxima(const part *a, int32_t channel, int8_t *output, int eight) {
   const int8_t *x = a->x + channel;
@@ -35,8 +30,8 @@ static inline void maxima(const part *a, int32_t channel, int8_t *output, int ei
   uint32_t best = 0x80808080u, best4 = 0x80808080u;
   for (int32_t i = a->rows; i > 0; i--) {
     for (int32_t j = a->columns; j > 0; j--) {
-      best = larger(best, load(x));
-      if (eight) best4 = larger(best4, load(x + 4));
+      best = kernels_m4_max_s8x4(best, load(x));
+      if (eight) best4 = kernels_m4_max_s8x4(best4, load(x + 4));
       x += step;
     }
     x += gap;
@@ -55,7 +50,8 @@ static int is_two_by_two(const part *a) { return a->rows == 2 && a->columns == 2
 
 /* Windows of 2x2, the commonest ones, without loops over rows and columns. */
 static inline uint32_t largest_of_four(const int8_t *x, int32_t step, int32_t row) {
-  return larger(larger(load(x), load(x + step)), larger(load(x + row), load(x + row + step)));
+  return kernels_m4_max_s8x4(kernels_m4_max_s8x4(load(x), load(x + step)),
+                             kernels_m4_max_s8x4(load(x + row), load(x + row + step)));
 }
 
 static void maximum_two_by_two(const part *a, int8_t *output) {
@@ -92,27 +88,20 @@ static __attribute__((noinline)) void maximum_of_pixel(const part *a, int8_t *ou
   }
 }
 
-/* Adds bytes 1 and 3 of `x` to the halfwords of `sum`, as __sxtab16 does bytes 0 and 2. */
-static inline int16x2_t add_odd(int16x2_t sum, uint32_t x) {
-  int16x2_t result;
-  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(x));
-  return result;
-}
-
 /* Sums of up to 255 values of four channels each: halfwords of channels 0 and 2, 1 and 3, 4 and 6, 5 and 7. */
-static inline void sums(const part *a, int32_t channel, int16x2_t to[4], int eight) {
+static inline void sums(const part *a, int32_t channel, int32_t to[4], int eight) {
   const int8_t *x = a->x + channel;
   const int32_t step = a->channels, gap = a->row_gap;
-  int16x2_t s02 = 0, s13 = 0, s46 = 0, s57 = 0;
+  int32_t s02 = 0, s13 = 0, s46 = 0, s57 = 0;
   for (int32_t i = a->rows; i > 0; i--) {
     for (int32_t j = a->columns; j > 0; j--) {
       const uint32_t u = load(x);
-      s02 = __sxtab16(s02, (int8x4_t)u);
-      s13 = add_odd(s13, u);
+      s02 = kernels_m4_add_even(s02, u);
+      s13 = kernels_m4_add_odd(s13, u);
       if (eight) {
         const uint32_t v = load(x + 4);
-        s46 = __sxtab16(s46, (int8x4_t)v);
-        s57 = add_odd(s57, v);
+        s46 = kernels_m4_add_even(s46, v);
+        s57 = kernels_m4_add_odd(s57, v);
       }
       x += step;
     }
@@ -129,18 +118,18 @@ static inline void sums(const part *a, int32_t channel, int16x2_t to[4], int eig
  * to 255 int8, tests/convert/compiled/cortex_m4/test_pool.py). */
 #define HALF (1 << 13)
 
-static inline void four_averages(const int16x2_t s[2], int32_t r, int8_t *output) {
-  output[0] = (int8_t)(__smlawb(r, s[0], HALF) >> 14);
-  output[1] = (int8_t)(__smlawb(r, s[1], HALF) >> 14);
-  output[2] = (int8_t)(__smlawt(r, s[0], HALF) >> 14);
-  output[3] = (int8_t)(__smlawt(r, s[1], HALF) >> 14);
+static inline void four_averages(const int32_t s[2], int32_t r, int8_t *output) {
+  output[0] = (int8_t)(kernels_m4_smlawb(r, s[0], HALF) >> 14);
+  output[1] = (int8_t)(kernels_m4_smlawb(r, s[1], HALF) >> 14);
+  output[2] = (int8_t)(kernels_m4_smlawt(r, s[0], HALF) >> 14);
+  output[3] = (int8_t)(kernels_m4_smlawt(r, s[1], HALF) >> 14);
 }
 
 static inline void average_of_four(const int8_t *x, int32_t step, int32_t row, int8_t *output) {
   const uint32_t x0 = load(x), x1 = load(x + step), x2 = load(x + row), x3 = load(x + row + step);
-  int16x2_t s[2];
-  s[0] = __sxtab16(__sxtab16(__sxtab16(__sxtb16((int8x4_t)x0), (int8x4_t)x1), (int8x4_t)x2), (int8x4_t)x3);
-  s[1] = add_odd(add_odd(add_odd(add_odd(0, x0), x1), x2), x3);
+  int32_t s[2];
+  s[0] = kernels_m4_add_even(kernels_m4_add_even(kernels_m4_add_even(kernels_m4_sxtb16(x0), x1), x2), x3);
+  s[1] = kernels_m4_add_odd(kernels_m4_add_odd(kernels_m4_add_odd(kernels_m4_add_odd(0, x0), x1), x2), x3);
   four_averages(s, (1 << 30) / 4 + 1, output);
 }
 
@@ -164,7 +153,7 @@ static __attribute__((noinline)) void average_of_pixel(const part *a, int8_t *ou
     return;
   }
   const int32_t r = (1 << 30) / (a->rows * a->columns) + 1;
-  int16x2_t s[4];
+  int32_t s[4];
   int32_t c = 0;
   for (; c + 8 <= a->channels; c += 8) {
     sums(a, c, s, 1);
@@ -238,7 +227,7 @@ static inline void means(const kernels_mean_params *p, const part *whole, int32_
   part a = *whole;
   int32_t total[8] = {0};
   for (int32_t left = whole->columns; left > 0; left -= a.columns) {
-    int16x2_t s[4];
+    int32_t s[4];
     a.columns = left < 255 ? left : 255;
     sums(&a, channel, s, eight);
     a.x += a.columns * a.channels;
