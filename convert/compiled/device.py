@@ -1,4 +1,5 @@
-"""Build a compiled model for a bare Cortex-M4 and run it there: in QEMU for its outputs, in Unicorn for its counts."""
+"""Build a compiled model for a bare Cortex-M and run it there: in QEMU for its outputs, a Cortex-M4 in Unicorn for its
+counts."""
 
 import shutil
 import subprocess
@@ -24,11 +25,38 @@ from convert.paths import FIRMWARE
 
 PREFIX = compilers.COMPILERS["armv7e-m"].prefix
 CPU = ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
+SOFT = ("-mthumb", "-mfloat-abi=soft")
+HARD = ("-mthumb", "-mfpu=auto", "-mfloat-abi=hard")
 PORT = FIRMWARE / "ports" / "cortex_m"
 QEMU = "qemu-system-arm"
 
 # Memory of QEMU's mps2-an386; the core's own registers are plain memory in Unicorn.
 _FLASH, _RAM, _MEMORY = 0, 0x20000000, 4 << 20
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core, the machine in which QEMU has it, and where a program and its data lie there; sizes in bytes."""
+
+    cpu: tuple[str, ...]  # options of the compiler
+    machine: tuple[str, ...]  # options of QEMU
+    flash: int = _FLASH
+    ram: int = _RAM
+    memory: int = _MEMORY  # of flash and of RAM
+
+
+# The micro:bit's chip, with more memory than it has: the only Cortex-M0 of QEMU's. It faults on unaligned accesses.
+_NRF51 = ("-M", "microbit", *(o for m in ("flash", "sram") for o in ("-global", f"nrf51-soc.{m}-size={_MEMORY}")))
+
+CORTEX_M4 = Core(CPU, ("-M", "mps2-an386"))
+CORES = {
+    "cortex-m0": Core(("-mcpu=cortex-m0", *SOFT), _NRF51),
+    "cortex-m3": Core(("-mcpu=cortex-m3", *SOFT), ("-M", "mps2-an385")),
+    "cortex-m4": CORTEX_M4,
+    "cortex-m7": Core(("-mcpu=cortex-m7", *HARD), ("-M", "mps2-an500")),
+    "cortex-m33": Core(("-mcpu=cortex-m33", *HARD), ("-M", "mps2-an505"), 0x10000000, 0x38000000),
+    "cortex-m55": Core(("-mcpu=cortex-m55", *HARD), ("-M", "mps3-an547"), memory=512 << 10),
+}
 _CORE = (0xE000E000, 0x1000)
 _PAINT = 0xA5
 
@@ -38,22 +66,30 @@ def available() -> bool:
     return compilers.missing("armv7e-m") is None and shutil.which(QEMU) is not None
 
 
-def flags(optimize: str) -> list[str]:
+def flags(optimize: str, core: Core = CORTEX_M4) -> list[str]:
     """Options of the cross compiler for the model and its kernels."""
     warnings = [w for w in host.WARNINGS if w != "-Wpedantic"]  # ports speak to the hardware in assembly
     include = ["-I", str(host.KERNELS / "include"), "-I", str(FIRMWARE / "include")]
-    return [*CPU, "-std=c99", compilers.LEVELS[optimize], "-ffunction-sections", "-fdata-sections", *warnings, *include]
+    return [
+        *core.cpu,
+        "-std=c99",
+        compilers.LEVELS[optimize],
+        "-ffunction-sections",
+        "-fdata-sections",
+        *warnings,
+        *include,
+    ]
 
 
-def kernels(compiled: CompiledModel) -> list[Path]:
+def kernels(compiled: CompiledModel, core: Core = CORTEX_M4) -> list[Path]:
     """Objects of the kernel library for the model's target; the linker drops what is not called."""
     sources = sorted((host.KERNELS / "src").glob("*.c"))
     if compiled.target == "cortex_m4":
         sources += sorted((host.KERNELS / "src" / "cortex_m4").glob("*.[cS]"))
-    return host.kernels(f"{PREFIX}gcc", flags(compiled.optimize), sources)
+    return host.kernels(f"{PREFIX}gcc", flags(compiled.optimize, core), sources)
 
 
-def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Path:
+def build(compiled: CompiledModel, folder: Path, *, layers: bool = False, core: Core = CORTEX_M4) -> Path:
     """Build the image that runs the model on vectors from a file; return its ELF file in `folder`.
 
     Raises ToolError if the cross compiler is missing or fails.
@@ -63,9 +99,12 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Pat
     files = {**compiled.render(), "device_main.c": emit.render("compiled/device_main.c.j2", {})}
     files["poison.h"] = poison.render(compiled)
     emit.write_tree(folder / "src", files)
-    options = flags(compiled.optimize)
-    objects = kernels(compiled)
-    places = {"flash_origin": _FLASH, "flash_size": _MEMORY, "ram_origin": _RAM, "ram_size": _MEMORY}
+    options = flags(compiled.optimize, core)
+    objects = kernels(compiled, core)
+    places = {
+        **{"flash_origin": core.flash, "flash_size": core.memory},
+        **{"ram_origin": core.ram, "ram_size": core.memory},
+    }
     own = [*options, "-I", str(folder / "src"), "--specs=nano.specs", "-nostartfiles", "-T", str(PORT / "link.ld")]
     own += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", f"-Wl,-Map,{folder / 'model.map'}"]
     own += [f"-Wl,--defsym=__{name}={value:#x}" for name, value in places.items()]
@@ -73,14 +112,19 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Pat
     sources = [folder / "src" / "compiled_model.c", folder / "src" / "device_main.c", host.RUNTIME / "inference.c"]
     sources += sorted(PORT.glob("*.c"))
     elf = folder / "model.elf"
-    host.call([f"{PREFIX}gcc", *own, *map(str, [*sources, *objects]), "-o", str(elf)], "compiling for Cortex-M4")
+    host.call([f"{PREFIX}gcc", *own, *map(str, [*sources, *objects]), "-o", str(elf)], f"compiling for {core.cpu[0]}")
     return elf
 
 
 def run(
-    compiled: CompiledModel, inputs: host.Bytes, *, layers: bool = False, timeout: float = 600.0
+    compiled: CompiledModel,
+    inputs: host.Bytes,
+    *,
+    layers: bool = False,
+    timeout: float = 600.0,
+    core: Core = CORTEX_M4,
 ) -> tuple[host.Bytes, Mapping[int, Array] | None]:
-    """Run vectors (uint8, (n, input bytes)) in QEMU's mps2-an386; returns what `host.run` returns.
+    """Run vectors (uint8, (n, input bytes)) in a machine of QEMU's; returns what `host.run` returns.
 
     Raises ToolError if the compiler or QEMU is missing, or the program fails; ValueError for vectors of the wrong size.
     """
@@ -90,9 +134,9 @@ def run(
         raise ToolError(f"{QEMU} is not on the PATH; on Debian or Ubuntu run: apt-get install qemu-system-arm")
     with tempfile.TemporaryDirectory(prefix="compiled-model-") as name:
         folder = Path(name)
-        elf = build(compiled, folder, layers=layers)
+        elf = build(compiled, folder, layers=layers, core=core)
         (folder / "in").write_bytes(inputs.tobytes())
-        command = [tool, "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "none"]
+        command = [tool, *core.machine, "-display", "none", "-monitor", "none", "-serial", "none"]
         command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, timeout=timeout, check=False)

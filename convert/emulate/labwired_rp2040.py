@@ -1,9 +1,9 @@
 """The Raspberry Pi Pico's own image in LabWired's rp2040 (convert/emulate/labwired.py), counted in Unicorn.
 
 LabWired starts at the vector table behind the second boot stage, which is not run. One inference is counted exactly in
-Unicorn, with peripherals that are always ready. Neither faults on an unaligned access, as a Cortex-M0+ does:
-tests/firmware/test_pico.py looks at every access instead. LabWired's TIMER advances with every instruction where the
-chip's does every microsecond.
+Unicorn, with peripherals that are always ready. Neither faults on an unaligned access, as a Cortex-M0+ does; QEMU's
+Cortex-M0 does (tests/convert/compiled/test_cores.py). LabWired's TIMER advances with every instruction where the chip's
+does every microsecond.
 """
 
 import time

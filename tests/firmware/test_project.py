@@ -11,7 +11,7 @@ import pytest
 from conftest import Built
 from fake import generate, need
 
-from convert import toolchain
+from convert import toolchain, uf2
 from convert.errors import DoesNotFitError, ToolError
 from convert.paths import BOARDS, FIRMWARE, ROOT
 
@@ -135,6 +135,11 @@ def test_a_second_build_compiles_nothing(built: Built) -> None:
     lines: list[str] = []
     toolchain.build("qemu_m4", built("qemu_m4"), progress=lines.append)
     assert lines and not any(line.startswith(("Compiling", "Linking")) for line in lines)
+
+
+def test_a_pico_gets_a_uf2_file(built: Built) -> None:
+    folder = built("pico_bare") / "pio" / "pico_bare"
+    assert (folder / "firmware.uf2").read_bytes() == uf2.blocks((folder / "firmware.bin").read_bytes(), 0x10000000)
 
 
 def test_no_two_kernel_sources_share_an_object() -> None:
