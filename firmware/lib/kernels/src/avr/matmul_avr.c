@@ -4,7 +4,11 @@
 #include "kernels/avr.h"
 #include "kernels/matmul.h"
 
-/* Weights of one channel by one row or two; rows longer than a sum of 24 bits holds are cut. */
+/* The most channels that are summed up before the first of their outputs is written: outputs may lie over the rows, as
+ * far as the portable kernels allow, which take two channels of two rows and four of one. */
+enum { TWO_ROWS = 2, ONE_ROW = 4 };
+
+/* One channel's weights by a row or two; rows longer than a sum of 24 bits holds are cut. */
 static void dots(const int8_t *row0, const int8_t *row1, const KERNELS_FLASH int8_t *weights, uint16_t depth,
                  int32_t *sums) {
   sums[0] = sums[1] = 0;
@@ -29,15 +33,26 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
                          const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
                          int8_t *out1) {
   const uint16_t length = (uint16_t)depth;
-  uint16_t channel = (uint16_t)first;
+  const uint8_t group = row1 ? TWO_ROWS : ONE_ROW;
+  uint16_t channel = (uint16_t)first, left = (uint16_t)channels;
   weights += channel * length;
-  for (uint16_t left = (uint16_t)channels; left > 0; left--) {
-    int32_t sums[2];
-    dots(row0, row1, weights, length, sums);
-    *out0++ = kernels_output(stage, channel, sums[0]);
-    if (row1) *out1++ = kernels_output(stage, channel, sums[1]);
-    weights += length;
-    channel++;
+  while (left > 0) {
+    /* What does not make a whole group goes one by one. */
+    const uint8_t together = left < group ? 1 : group;
+    int8_t outputs[ONE_ROW][2];
+    for (uint8_t c = 0; c < together; c++) {
+      int32_t sums[2];
+      dots(row0, row1, weights, length, sums);
+      outputs[c][0] = kernels_output(stage, channel, sums[0]);
+      if (row1) outputs[c][1] = kernels_output(stage, channel, sums[1]);
+      weights += length;
+      channel++;
+    }
+    for (uint8_t c = 0; c < together; c++) {
+      *out0++ = outputs[c][0];
+      if (row1) *out1++ = outputs[c][1];
+    }
+    left -= together;
   }
 }
 
