@@ -45,7 +45,7 @@ from convert import (
 from convert import source as sources
 from convert import vectors as test_vectors
 from convert.cache import Cache, atomic_write, digest
-from convert.compiled import device, host
+from convert.compiled import avr, device, host
 from convert.console import Ui
 from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
@@ -398,6 +398,9 @@ def _locate(
         if job.board.target == "cortex_m4" and device.available():
             place = "in QEMU's bare Cortex-M4"
             _, actual = device.run(compiled.compile_model(g, job.board.target, job.optimize), vectors, layers=True)
+        elif job.board.target == "avr" and avr.available():
+            place = "in simavr"
+            _, actual = avr.run(compiled.compile_model(g, job.board.target, job.optimize), vectors, layers=True)
         else:
             place = "on the host"
             _, actual = host.run(compiled.compile_model(g), vectors, layers=True)

@@ -25,6 +25,17 @@ _RAM_START, _RAM_END = 0x100, 0xFFFF
 PREFIX = compilers.COMPILERS["avr"].prefix
 
 
+def available() -> bool:
+    """Whether the cross compiler is here and simavr's harness can be compiled."""
+    if compilers.missing("avr") is not None:
+        return False
+    try:
+        simavr.harness()
+    except ToolError:
+        return False
+    return True
+
+
 def flags(optimize: str) -> list[str]:
     """Options of the cross compiler for the model and its kernels."""
     include = ["-I", str(host.KERNELS / "include"), "-I", str(FIRMWARE / "include")]

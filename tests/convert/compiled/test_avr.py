@@ -1,6 +1,5 @@
 """Compiled models on an emulated AVR, where int has 16 bits and constants lie in a flash of their own."""
 
-import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -20,22 +19,10 @@ from tflite_builder import SAME, VALID, Sweep, assert_exact, vectors
 
 from convert import graph
 from convert.compiled import avr, compile_model, host
-from convert.emulate import simavr
 from convert.errors import ToolError
 
 
-def available() -> bool:
-    """Whether the cross compiler and libsimavr are here."""
-    if shutil.which("avr-gcc") is None:
-        return False
-    try:
-        simavr.harness()
-    except ToolError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not available(), reason="no avr-gcc or no libsimavr")
+pytestmark = pytest.mark.skipif(not avr.available(), reason="no avr-gcc or no libsimavr")
 
 
 def exact(g: graph.Graph, inputs: np.ndarray | None = None) -> None:
