@@ -92,5 +92,7 @@ def run(
             reason = simulation.reason() if simulation.ended else ""
     if len(raw) != expected:
         last = raw[raw.rfind(b"\n#error ") :].decode(errors="replace").strip()
-        raise ToolError(f"the compiled model failed in simavr after {len(raw)} of {expected} bytes{reason}: {last[:200]}")
+        raise ToolError(
+            f"the compiled model failed in simavr after {len(raw)} of {expected} bytes{reason}: {last[:200]}"
+        )
     return host.split(compiled, np.frombuffer(bytes(raw), np.uint8), len(inputs), layers)

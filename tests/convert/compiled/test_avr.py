@@ -21,7 +21,6 @@ from convert import graph
 from convert.compiled import avr, compile_model, host
 from convert.errors import ToolError
 
-
 pytestmark = pytest.mark.skipif(not avr.available(), reason="no avr-gcc or no libsimavr")
 
 
