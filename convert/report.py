@@ -262,7 +262,9 @@ def estimates(r: Report) -> list[tuple[str, str]]:
     """Latency and energy of an inference with their sources, as far as they are known."""
     found = []
     if (text := latency.text(r.latency)) is not None:
-        found += [("latency", text), ("", f"from {r.latency.source}{_of(r.latency.date)}")]
+        found.append(("latency", text))
+        if r.latency.estimate:
+            found.append(("", f"from {r.latency.source}{_of(r.latency.date)}"))
     if (text := energy.text(r.energy)) is not None:
         found += [("energy", text), ("", f"from {r.energy.source}{_of(r.energy.date)}")]
     return found

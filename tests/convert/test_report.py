@@ -116,6 +116,13 @@ def test_page_and_summary_are_drawn_from_it(tmp_path: Path, r: report.Report) ->
         assert "Arena: 200 B, optimal; the largest live set is 250 B." in page
 
 
+def test_counted_cycles_need_no_source() -> None:
+    counted = Latency(milliseconds=1.0, cycles=16000, clock_hz=16_000_000, estimate=False, source="counted")
+    assert report.estimates(BARE.model_copy(update={"latency": counted})) == [
+        ("latency", "1 ms: 16,000 cycles (counted) at 16 MHz")
+    ]
+
+
 def test_what_is_not_known_is_not_said(tmp_path: Path) -> None:
     BARE.write(tmp_path)
     assert "Latency and energy" not in (tmp_path / "report.html").read_text()
