@@ -1,9 +1,9 @@
 """QEMU's netduinoplus2, an STM32F405: runs STM32F4 images at 0x08000000 that use USART 1 and TIM2.
 
 Its RCC, PWR and GPIO registers read as 0, so a clock never starts: the firmware goes on as on a chip whose crystal is
-broken, at 16 MHz, and the timers are set to that. Emulated time advances 1 ns an instruction. The chip does not count
-instructions; one inference of the same image is counted exactly in Unicorn's Cortex-M4, with a USART that takes
-everything.
+broken, at 16 MHz. Its timers count every instruction as one cycle of that, so that time is no time of the hardware's.
+The chip does not count instructions; one inference of the same image is counted exactly in Unicorn's Cortex-M4, with a
+USART that takes everything.
 """
 
 import time
@@ -14,7 +14,6 @@ from convert.emulate import Transcript, cortex_m, process, qemu
 
 NAME = "qemu_netduinoplus2"
 _TOOL = "qemu-system-arm"
-_TIMER_HZ = 16_000_000  # the F4's own oscillator
 
 _USART1, _SR = 0x40011000, 0x00
 _TXE_TC = 0xC0
@@ -25,7 +24,6 @@ _REGISTERS = ((0x40000000, 0x1000), (0x40007000, 0x1000), (0x40020000, 0x4000), 
 def _command(image: Path, board: Board) -> list[str]:
     return [
         *(qemu.tool(_TOOL, _TOOL, board), "-M", "netduinoplus2", *qemu.OPTIONS),
-        *("-global", f"stm32f2xx-timer.clock-frequency={_TIMER_HZ}"),
         *("-kernel", str(image)),
     ]
 

@@ -1,7 +1,8 @@
 /* RP2040 on a Raspberry Pi Pico: UART 0 on GP0 (TX) and GP1 (RX), 115,200 baud, 8N1; 125 MHz from the 12 MHz crystal.
  *
  * Registers: RP2040 datasheet, RESETS, XOSC, PLL, CLOCKS, WATCHDOG (whose divider drives the timer), IO_BANK0,
- * PADS_BANK0, UART and TIMER. Polled; no interrupts; the second core stays in the ROM. */
+ * PADS_BANK0, UART and TIMER. Polled; no interrupts; the second core stays in the ROM. Without its crystal the board
+ * does not start. */
 #include "port.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
