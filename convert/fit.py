@@ -32,7 +32,8 @@ from convert.emit import render
 from convert.errors import DoesNotFitError, PipelineError, UsageError
 from convert.paths import BOARDS
 
-_BAR = 14
+_BAR = 14  # columns
+_NAME = 56  # characters of a tensor's name
 
 
 def run(
@@ -131,7 +132,8 @@ def _shape(shape: Sequence[int] | None) -> str:
 def _name(tensor: fitting.TensorInfo) -> str:
     """The converter joins the names of what it fused; the last one is the operator's that is left."""
     names = tensor.name.split(";")
-    return next((name for name in reversed(names) if "/" in name), names[-1]) or f"tensor {tensor.index}"
+    name = next((name for name in reversed(names) if "/" in name), names[-1]) or f"tensor {tensor.index}"
+    return name if len(name) <= _NAME else f"...{name[-_NAME + 3 :]}"
 
 
 def facts(fit: fitting.Fit) -> list[str]:

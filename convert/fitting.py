@@ -356,7 +356,7 @@ def _instead(chosen: Case, other: Case) -> str | None:
         for name, memory in (("RAM", other.ram), ("flash", other.flash))
         if memory.excess
     ]
-    then = f", {' and '.join(lacking)} still too much" if lacking else ", and it fits"
+    then = f"; {' and '.join(lacking)} are still too much" if lacking else ", and it fits"
     return f"{option} saves {' and '.join(gains)}{then}"
 
 
