@@ -3,11 +3,14 @@
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import click
 
 from convert import boards, toolchain
 from convert.boards import Board, Environment
@@ -177,3 +180,32 @@ def _check(built: Built, samples: Samples, port: str, application: str, info: In
             f"the firmware on {port} takes {info.input_bytes} and gives {info.output_bytes} bytes, the model "
             f"{sizes[0]} and {sizes[1]}; {flash}"
         )
+
+
+# Command line
+
+_PATH = partial(click.Path, path_type=Path)
+
+
+def common(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name an output folder and a port."""
+    for option in reversed(
+        (
+            click.option("--board", required=True, metavar="NAME", help="Board; build.py --list-boards shows them."),
+            click.option(
+                "--port",
+                default=EMULATOR,
+                show_default=True,
+                metavar="PORT",
+                help="emulator, /dev/ttyACM0, COM3, socket://HOST:PORT, ...; never guessed.",
+            ),
+            click.option("--recipe", metavar="NAME|FILE", help="The output of this recipe.  [default: the last one]"),
+            click.option("--model", type=_PATH(), help="The output of this model file."),
+            click.option("--output", type=_PATH(file_okay=False), help="The output folder itself."),
+            click.option("--environment", metavar="NAME", help="Another environment than the one that was built."),
+            click.option("--baud", default=115200, show_default=True, help="Rate of a serial port."),
+            click.option("--timeout", default=120.0, show_default=True, help="Seconds that one inference may take."),
+        )
+    ):
+        command = option(command)
+    return command

@@ -208,32 +208,8 @@ def show(result: Evaluation, folder: Path, console: Console) -> None:
 _PATH = partial(click.Path, path_type=Path)
 
 
-def common(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that name an output folder and a port."""
-    for option in reversed(
-        (
-            click.option("--board", required=True, metavar="NAME", help="Board; build.py --list-boards shows them."),
-            click.option(
-                "--port",
-                default=EMULATOR,
-                show_default=True,
-                metavar="PORT",
-                help="emulator, /dev/ttyACM0, COM3, socket://HOST:PORT, ...; never guessed.",
-            ),
-            click.option("--recipe", metavar="NAME|FILE", help="The output of this recipe.  [default: the last one]"),
-            click.option("--model", type=_PATH(), help="The output of this model file."),
-            click.option("--output", type=_PATH(file_okay=False), help="The output folder itself."),
-            click.option("--environment", metavar="NAME", help="Another environment than the one that was built."),
-            click.option("--baud", default=115200, show_default=True, help="Rate of a serial port."),
-            click.option("--timeout", default=120.0, show_default=True, help="Seconds that one inference may take."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@common
+@builds.common
 @click.option(
     "--samples", "count", type=click.IntRange(1), help="So many of the test set, spread over it.  [default: all]"
 )

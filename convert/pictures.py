@@ -3,10 +3,13 @@
 import io
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convert.layers import Profile
 
 _INK, _GRID, _FILL = "#222222", "#e6e3dc", "#0b7a75"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": _INK,
@@ -22,7 +25,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):  # type: ignore[arg-type]
+    with rc_context(_STYLE):
         figure = Figure((width, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
         return figure, figure.add_subplot()
@@ -32,7 +35,7 @@ def _png(figure: Any) -> bytes:
     from matplotlib import rc_context
 
     out = io.BytesIO()
-    with rc_context(_STYLE):  # type: ignore[arg-type]
+    with rc_context(_STYLE):
         figure.savefig(out, format="png", dpi=140, metadata={"Software": None})
     return out.getvalue()
 
@@ -83,3 +86,117 @@ def histogram(counts: Sequence[int], edges: Sequence[float], unit: str, title: s
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
     return _png(figure)
+
+
+_FAMILIES = (
+    ("DEPTHWISE", "#e08e45"),
+    ("CONV", "#0b7a75"),
+    ("FULLY_CONNECTED", "#3b6fb6"),
+    ("POOL", "#8c5fa8"),
+    ("MEAN", "#8c5fa8"),
+    ("LSTM", "#b5485d"),
+    ("SVDF", "#b5485d"),
+    ("SOFTMAX", "#c2b23a"),
+    ("ADD", "#6a994e"),
+    ("MUL", "#6a994e"),
+)
+_OTHER, _BETWEEN = "#8a867c", "#d8d4ca"
+
+
+def _colour(operator: str) -> str:
+    return next((colour for name, colour in _FAMILIES if name in operator), _OTHER)
+
+
+def layers(profile: "Profile", form: str) -> bytes:
+    """A profile as a flame and bars: above the whole inference from left to right, below a bar a layer; png or svg."""
+    from matplotlib import rc_context
+
+    with rc_context({**_STYLE, "svg.hashsalt": "tinyml", "svg.fonttype": "path"}):
+        figure = _layers(profile)
+        out = io.BytesIO()
+        metadata = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+        figure.savefig(out, format=form, dpi=140, metadata=metadata)
+    return out.getvalue()
+
+
+def _layers(profile: "Profile") -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = len(profile.layers) + 1
+    height = 2.2 + 0.3 * rows
+    figure = Figure((11, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    flame, bars = figure.subplots(2, 1, height_ratios=[1.35, 0.3 * rows + 0.4])
+    figure.suptitle(f"{profile.title}: {profile.total:,.0f} {profile.unit} an inference", fontsize=11)
+    _flame(flame, profile)
+    _bars(bars, profile)
+    return figure
+
+
+def _flame(axis: Any, profile: "Profile") -> None:
+    total = profile.total or 1
+    axis.barh(1, total, 0.92, color="#33413f", edgecolor="white")
+    axis.text(total / 2, 1, profile.model, color="white", ha="center", va="center")
+    at = 0.0
+    pieces = [(line.operator, line.index, line.amount, _colour(line.operator)) for line in profile.layers]
+    for name, index, amount, colour in [*pieces, ("between layers", None, profile.between, _BETWEEN)]:
+        axis.barh(0, amount, 0.92, left=at, color=colour, edgecolor="white", linewidth=0.8)
+        share = amount / total
+        label = "" if index is None else f"{index}"
+        if share > 0.011 * (len(name) + 3):
+            label = name if index is None else f"{index} {name}"
+        if share > 0.018:
+            axis.text(
+                at + amount / 2,
+                0,
+                label,
+                color="white" if index is not None else _INK,
+                ha="center",
+                va="center",
+                fontsize=9,
+            )
+        at += amount
+    axis.set_xlim(0, total)
+    axis.set_ylim(-0.5, 1.5)
+    axis.axis("off")
+
+
+def _bars(axis: Any, profile: "Profile") -> None:
+    total = profile.total or 1
+    most = max([line.amount for line in profile.layers] + [profile.between]) or 1
+    short = {"instructions": "instr.", "microseconds": "µs", "cycles": "cycles"}[profile.unit]
+    names = []
+    for row, line in enumerate(profile.layers):
+        axis.barh(row, line.amount, 0.72, color=_colour(line.operator))
+        text = f" {line.amount:,.0f}  ({100 * line.amount / total:.1f} %)"
+        if line.per_mac is not None:
+            text += f"  {line.macs:,} MACs, {line.per_mac:.2f} {short} each"
+        inside = line.amount > 0.62 * most
+        axis.text(
+            line.amount if not inside else line.amount - 0.006 * most,
+            row,
+            text,
+            va="center",
+            ha="right" if inside else "left",
+            color="white" if inside else _INK,
+            fontsize=9,
+        )
+        names.append(f"{line.index}  {line.operator}")
+    last = len(profile.layers)
+    axis.barh(last, profile.between, 0.72, color=_BETWEEN)
+    axis.text(
+        profile.between,
+        last,
+        f" {profile.between:,.0f}  ({100 * profile.between / total:.1f} %)",
+        va="center",
+        fontsize=9,
+    )
+    axis.set_yticks(range(last + 1), [*names, "between layers"])
+    axis.set_ylim(last + 0.6, -0.6)
+    axis.set_xlim(0, most * 1.02)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(profile.unit)
+    axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from convert import compiled, emit, tflm, vectors
@@ -28,7 +28,8 @@ class Image:
 def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize) -> Image:
     model = compiled.compile_model(graph, board.target, optimize)
     plan: dict[str, int | str] = {"lower_bound": model.lower_bound, "plan": model.plan.status}
-    return Image(dict(model.render()), model.arena_bytes, model.weight_bytes, plan)
+    files = {**model.render(), "layers.json": json.dumps([asdict(layer) for layer in model.layers], indent=1) + "\n"}
+    return Image(files, model.arena_bytes, model.weight_bytes, plan)
 
 
 def _tflm(_board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize) -> Image:
@@ -109,6 +110,7 @@ def write(
 ) -> None:
     """Write the whole project into `folder`; `manifest` is what `build_json` gave, `features` what live.files did."""
     names = {"board": manifest["board"], "model": manifest["model"], "model_sha256": graph.sha256}
+    names["operators"] = len(graph.operators)
     names["reset"] = test.apart and graph.has_state
     files: dict[str, str | bytes] = {"common/model_config.h": emit.render("common/model_config.h.j2", names)}
     files |= {f"common/{name}": text for name, text in vectors.render_vectors(graph, test).items()}

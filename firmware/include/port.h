@@ -37,7 +37,7 @@ int port_clock(uint64_t *microseconds);
 void port_exit(int status);
 
 /* Instructions executed between the two calls. port_count_stop() returns 0 and sets *instructions, or non-zero where
- * the port cannot count. */
+ * the port cannot count. It may be called again: the count goes on. */
 void port_count_start(void);
 int port_count_stop(uint64_t *instructions);
 

@@ -85,8 +85,9 @@ TRACING = """
 #include "serial/server.h"
 static const uint32_t figures[3] = {1, 0, 0x01020304};
 static void enable(int on) { (void)on; }
+static void begin(void) {}
 int app_run(void) {
-  static const server_trace_t trace = {enable, figures, sizeof figures};
+  static const server_trace_t trace = {enable, begin, figures, sizeof figures};
   server_run(&trace);
   return 0;
 }

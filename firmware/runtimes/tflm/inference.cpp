@@ -13,10 +13,15 @@
 #include "model_ops.h"
 #include "tensorflow/lite/micro/micro_allocator.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_profiler_interface.h"
 #include "tensorflow/lite/micro/micro_resource_variable.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 #include "tflm_log.h"
 #include "tflm_trap.h"
+
+#if defined(INFERENCE_TRACE)
+extern "C" void inference_trace(unsigned op, unsigned tensor, const void *data, size_t bytes);
+#endif
 
 namespace {
 
@@ -30,6 +35,40 @@ alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::Micr
 
 // Set once AllocateTensors() has succeeded.
 tflite::MicroInterpreter *interpreter = nullptr;
+
+#if defined(INFERENCE_TRACE)
+
+// Tells the application where an operator begins and ends; those of other subgraphs belong to the one that calls them.
+class Tracer : public tflite::MicroProfilerInterface {
+ public:
+  void Start() { next_ = depth_ = 0; }
+
+  uint32_t BeginEvent(const char *) override {
+    if (depth_++ == 0) {
+      inference_trace(kBetween, 0, nullptr, 0);
+    }
+    return 0;
+  }
+
+  void EndEvent(uint32_t) override {
+    if (--depth_ == 0) {
+      inference_trace(next_++, 0, nullptr, 0);
+    }
+  }
+
+ private:
+  static constexpr unsigned kBetween = ~0u;
+  unsigned next_ = 0, depth_ = 0;
+};
+
+Tracer tracer;
+tflite::MicroProfilerInterface *const kProfiler = &tracer;
+
+#else
+
+tflite::MicroProfilerInterface *const kProfiler = nullptr;
+
+#endif
 
 char message[360];
 
@@ -67,7 +106,7 @@ int CheckTypes(tflite::MicroInterpreter &made) {
 // Resource variables need an allocator of their own beside the interpreter; models without them keep the plain way.
 tflite::MicroInterpreter *Make(const tflite::Model *model, const ModelOpResolver &resolver) {
   if (kTflmVariables == 0) {
-    return new (interpreter_memory) tflite::MicroInterpreter(model, resolver, arena, sizeof arena);
+    return new (interpreter_memory) tflite::MicroInterpreter(model, resolver, arena, sizeof arena, nullptr, kProfiler);
   }
   tflite::MicroAllocator *allocator = tflite::MicroAllocator::Create(arena, sizeof arena);
   tflite::MicroResourceVariables *variables =
@@ -75,7 +114,7 @@ tflite::MicroInterpreter *Make(const tflite::Model *model, const ModelOpResolver
   if (variables == nullptr) {
     return nullptr;
   }
-  return new (interpreter_memory) tflite::MicroInterpreter(model, resolver, allocator, variables);
+  return new (interpreter_memory) tflite::MicroInterpreter(model, resolver, allocator, variables, kProfiler);
 }
 
 int Prepare() {
@@ -110,6 +149,9 @@ int Prepare() {
 }
 
 int Invoke() {
+#if defined(INFERENCE_TRACE)
+  tracer.Start();
+#endif
   const TfLiteStatus status = interpreter->Invoke();
   if (status != kTfLiteOk) {
     return Fail("Invoke failed with status %d: %s", static_cast<int>(status), Logged());

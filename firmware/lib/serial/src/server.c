@@ -159,6 +159,7 @@ static void reset(void) {
 static int run_model(void) {
   uint64_t before = 0, after = 0;
   s.instructions = s.microseconds = 0;
+  if (s.trace != NULL) s.trace->begin();
   (void)port_clock(&before);
   port_count_start();
   const int status = inference_run();

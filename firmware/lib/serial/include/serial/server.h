@@ -12,9 +12,10 @@
 extern "C" {
 #endif
 
-/* An application that profiles gives its figures here: a little-endian uint32_t an operator. */
+/* An application that profiles gives its figures here, little-endian. */
 typedef struct {
-  void (*enable)(int on); /* whether the next inferences are traced; clears the figures */
+  void (*enable)(int on); /* whether the next inferences are traced */
+  void (*begin)(void);    /* an inference comes next */
   const void *figures;
   size_t bytes;
 } server_trace_t;
