@@ -128,7 +128,7 @@ class Plan:
 
 def serial_ports() -> list[Port]:
     """All serial ports of this machine."""
-    from serial.tools import list_ports  # type: ignore[import-untyped]
+    from serial.tools import list_ports
 
     return [
         Port(found.device, None if found.vid is None else (found.vid, found.pid or 0), found.description or "unknown")
