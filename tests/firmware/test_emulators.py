@@ -21,8 +21,10 @@ from convert.errors import ToolError
 SHORT = ("nano33_bare", "qemu_m4")
 EMULATED = [pytest.param(name, marks=[] if name in SHORT else pytest.mark.exhaustive) for name in sorted(BOARDS)]
 QEMU_TOOLS = {"qemu_virt": "qemu-system-riscv32", "qemu_xtensa": "qemu-system-xtensa"}
-# QEMU's boards that count with a timer: instructions a tick.
-TICKS = {"mps2-an385": 40, "mps2-an386": 40, "mps2-an500": 40, "mps2-an505": 50, "mps3-an547": 32}
+# QEMU's boards that count with a timer: instructions a tick, by board or by emulator.
+TICKS = {"mps2-an385": 40, "mps2-an386": 40, "mps2-an500": 40, "mps2-an505": 50, "mps3-an547": 32, "qemu_xtensa": 25}
+# Whose emulated serial port receives nothing.
+DEAF = ("esp32_bare",)
 
 
 def entry_of(environment: str) -> tuple[Board, Environment]:
@@ -128,9 +130,10 @@ def test_a_loop_of_known_length_is_counted(build: Build, environment: str) -> No
     few, many = (run(build, environment, body=ROUNDS % n).instructions for n in (100_001, 150_001))
     if few is None or many is None:
         pytest.skip("nothing counts instructions there")
-    board, _ = entry_of(environment)
+    board, entry = entry_of(environment)
     # A difference of two figures, each rounded down to a tick.
-    assert abs(many - few - 100_000) < TICKS.get(board.build.mcu, 1)
+    tick = TICKS.get(board.build.mcu) or TICKS.get(entry.emulator or "", 0)
+    assert abs(many - few - 100_000) <= tick
 
 
 CLOCK = (
@@ -189,6 +192,10 @@ def received(link: Link, count: int, seconds: float = 30) -> bytes:
 @pytest.mark.parametrize("environment", EMULATED)
 def test_bytes_come_back(build: Build, environment: str) -> None:
     """All values, one by one and many at once, in their order."""
+    if environment in DEAF:
+        with pytest.raises(ToolError, match=r"passes no bytes to the serial port of .*; take --environment "):
+            emulator(environment).connect(build(environment).elf, *entry_of(environment))
+        return
     with linked(build, environment, body=ECHO, head=PORT) as link:
         start = b""
         while b"ready\n" not in start:
@@ -241,10 +248,11 @@ def test_an_unknown_instruction_is_reported(build: Build) -> None:
 
 @pytest.mark.parametrize("environment", EMULATED)
 def test_a_firmware_that_hangs_ends_with_the_time(build: Build, environment: str) -> None:
-    transcript = run(build, environment, timeout=1, body="for (;;) { sink = 1; }")
+    seconds = 6 if (entry_of(environment)[1].emulator or "").startswith("labwired") else 1  # slow to start
+    transcript = run(build, environment, timeout=seconds, body="for (;;) { sink = 1; }")
     assert not transcript.finished
     assert transcript.text.startswith("#tinyml 1 ")
-    assert 0.9 < transcript.seconds < 5
+    assert 0.9 * seconds < transcript.seconds < seconds + 4
 
 
 @pytest.mark.parametrize("environment", EMULATED)
@@ -253,7 +261,7 @@ def test_a_deep_stack_is_measured(build: Build, environment: str) -> None:
     usual, deep = (
         int(re.findall(r"^#stack (\d+)$", run(build, environment, body=b).text, re.MULTILINE)[0]) for b in ("", body)
     )
-    assert 2900 < deep - usual < 3100
+    assert 2800 < deep - usual < 3100
 
 
 @pytest.mark.parametrize("environment", ["qemu_m4", pytest.param("blackpill_bare", marks=pytest.mark.exhaustive)])
