@@ -455,6 +455,7 @@ def test_a_broken_record_is_exit_code_2(folder: Path, model: Path) -> None:
     assert result.exit_code == 2 and "boards/verified.csv has the columns board, date; expected are" in result.output
 
 
+@pytest.mark.slow
 def test_a_keras_model_is_quantised_first(folder: Path, tmp_path: Path) -> None:
     del folder
     tf_keras: Any = pytest.importorskip("tf_keras")

@@ -73,7 +73,7 @@ def test_the_latest_of_a_board_or_of_a_model_on_it() -> None:
         ("unknown_column", r"has the columns board, .*stack, latency; expected are board, .*stack\. Write it anew"),
         ("negative_vectors", r"line 3: column vectors: .*greater than or equal to 0, got '-1'"),
         ("month_as_date", r"line 2: column date: .*got 'November'"),
-        ("unknown_runtime", r"line 2: column runtime: .*'tflm' or 'compiled', got 'onnx'"),
+        ("unknown_runtime", r"line 2: column runtime: Input should be 'tflm', .*got 'onnx'"),
     ],
 )
 def test_a_broken_file_names_line_and_column(defect: str, message: str) -> None:
