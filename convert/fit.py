@@ -31,6 +31,7 @@ from convert.console import Ui
 from convert.emit import render
 from convert.errors import DoesNotFitError, PipelineError, UsageError
 from convert.paths import BOARDS
+from convert.trees.family import TREE
 
 _BAR = 14  # columns
 _NAME = 56  # characters of a tensor's name
@@ -50,14 +51,21 @@ def run(
     for name in names:
         boards.load(name, BOARDS)
     records = verified.load(BOARDS)
-    source = sources.from_file(path, representative, allow_custom_code, 1, ui)
-    g = graph.load(source.data)
+    source = _source(path, representative, allow_custom_code, ui)
+    g = source.family.read(source.data)
     with ui.stage("fit") as stage:
-        candidate = fitting.Candidate(source.name, g, _arena(g))
+        candidate = fitting.Candidate(source.name, g, _arena(g) if source.family is sources.TFLITE else None)
         asked = list(dict.fromkeys(names))
         fit = fitting.evaluate(candidate, str(path), every, asked, wanted, optimize, records, source.notes)
         stage.detail = f"{sum(b.fits for b in fit.boards)} of {len(fit.boards)} boards"
     return fit
+
+
+def _source(path: Path, representative: Path | None, allow_custom_code: bool, ui: Ui) -> sources.Source:
+    """The model of a file: any that convert/build.py takes, or a tree as it writes it."""
+    if path.suffix != Path(TREE.file).suffix or not path.is_file():
+        return sources.from_file(path, representative, allow_custom_code, 1, ui)
+    return sources.Source(path.stem, path.read_bytes(), family=TREE)
 
 
 def _arena(g: graph.Graph) -> golden.ArenaUse | UsageError:
@@ -151,7 +159,7 @@ def facts(fit: fitting.Fit) -> list[str]:
 
 NOT_COUNTED = (
     "The compiled runtime's code is an estimate from its kernels' measured sizes; the code of TFLite Micro's "
-    "interpreter and kernels is not counted. A build checks the linked image."
+    "interpreter and kernels, and that of trees, is not counted. A build checks the linked image."
 )
 
 
@@ -159,7 +167,7 @@ def show(fit: fitting.Fit, console: Console) -> None:
     """Print the verdicts."""
     m = fit.model
     console.print()
-    console.print(Text(f"{m.name}: {m.parameters:,} parameters, {m.macs:,} MACs, {m.tflite_bytes:,} B as .tflite"))
+    console.print(Text(f"{m.name}: {m.parameters:,} parameters, {m.macs:,} MACs, {m.tflite_bytes:,} B as a file"))
     for text in facts(fit):
         console.print(Text(f"  {text}"))
     console.print()
@@ -199,7 +207,7 @@ _PATH = partial(click.Path, path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--model", required=True, type=_PATH(), help="Model: .tflite, .keras, .h5 or a SavedModel folder.")
+@click.option("--model", required=True, type=_PATH(), help="Model: .tflite, .keras, .h5, .tree or a SavedModel.")
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Board that must fit; may be given again.")
 @click.option(
     "--runtime",

@@ -20,6 +20,7 @@ from convert.energy import Energy
 from convert.errors import UsageError
 from convert.graph import Graph, Tensor
 from convert.latency import Latency
+from convert.trees.view import TreeGraph, tree_of
 
 Wanted = Literal["auto", "tflm", "compiled"]
 
@@ -128,7 +129,8 @@ class Fit(_Section):
 class Candidate:
     """A model and what each runtime needs for it; nothing is worked out twice."""
 
-    def __init__(self, name: str, graph: Graph, arena: golden.ArenaUse | UsageError) -> None:
+    def __init__(self, name: str, graph: Graph, arena: golden.ArenaUse | UsageError | None) -> None:
+        """`arena`: what TFLite Micro measured, or why it refuses the model; None for a tree, which it does not know."""
         self.name = name
         self.graph = graph
         self.measured = arena
@@ -139,6 +141,10 @@ class Candidate:
     def vectors(self) -> vectors.Vectors:
         """The vectors that travel with the firmware of a model from a file: they are computed and take no flash."""
         return vectors.computed(self.graph, 0)
+
+    def runtimes(self, environment: Environment) -> tuple[Runtime, ...]:
+        """What can run the model in an environment, the preferred one first: a tree runs as C everywhere."""
+        return ("tree",) if isinstance(self.graph, TreeGraph) else environment.runtimes
 
     def image(self, board: Board, runtime: Runtime, optimize: Optimize) -> project.Image:
         """Arena and weights on a board, without the sources. Raises UsageError where the runtime refuses the model."""
@@ -167,7 +173,11 @@ class Candidate:
         # No board is built without the reference that its outputs are compared with.
         if isinstance(self.measured, UsageError):
             raise self.measured
+        if runtime == "tree":
+            tree = tree_of(self.graph)
+            return project.Image({}, tree.ram_bytes, tree.constant_bytes)
         if runtime == "tflm":
+            assert self.measured is not None
             tflm.registrations(self.graph)
             return project.Image({}, tflm.plan_arena(self.graph, self.measured).bytes, len(self.graph.data))
         model = compiled.compile_model(self.graph, target, optimize)
@@ -227,7 +237,7 @@ def _board(candidate: Candidate, board: Board, wanted: Wanted, optimize: Optimiz
     cases = [
         case(candidate, board, environment, runtime, optimize)
         for environment in environments(board)
-        for runtime in environment.runtimes
+        for runtime in candidate.runtimes(environment)
         if wanted in ("auto", runtime)
     ]
     if not cases:
@@ -266,6 +276,8 @@ def evaluate(
     for name in asked:
         if fits[name] is None:
             raise UsageError(f"board {name!r} has no environment with the {wanted} runtime; try --runtime auto")
+    if not any(fits.values()):
+        raise UsageError(f"no board has an environment that runs this model with {wanted}; try --runtime auto")
     taken = [name for name, fit in fits.items() if fit is not None and fit.fits and not fit.emulated]
     shown = [board for board in every if (board.id in asked if asked else fits[board.id] is not None)]
     shown.sort(key=emulated)
@@ -326,7 +338,7 @@ def _advice(candidate: Candidate, board: Board, chosen: Case) -> list[str]:
         ways.append(_smaller_arena(candidate, chosen, chosen.ram))
     if chosen.flash is not None and chosen.flash.excess:
         ways.append(_fewer_weights(candidate, chosen, chosen.flash))
-    others = [(runtime, chosen.optimize) for runtime in environment.runtimes if runtime != chosen.runtime]
+    others = [(runtime, chosen.optimize) for runtime in candidate.runtimes(environment) if runtime != chosen.runtime]
     if chosen.runtime == "compiled" and chosen.optimize == "speed":
         others.append(("compiled", "size"))
     for runtime, optimize in others:
@@ -371,6 +383,8 @@ def _smaller_arena(candidate: Candidate, chosen: Case, ram: Memory) -> str:
     if chosen.runtime == "tflm" and isinstance(candidate.measured, golden.ArenaUse):
         fixed = chosen.arena - candidate.measured.head
     share = (there - fixed) / (chosen.arena - fixed)
+    if chosen.runtime == "tree":
+        return f"{text}: it holds the inputs and the scores, so fewer of these"
     return text if share <= 0 else f"{text}: {_shrink(candidate.graph, share)}"
 
 
@@ -403,6 +417,11 @@ def _fewer_weights(candidate: Candidate, chosen: Case, flash: Memory) -> str:
         )
         return f"no smaller model helps here: {rest} leave no flash of {flash.budget:,} B"
     what = "the .tflite" if chosen.runtime == "tflm" else "constants"
+    if chosen.runtime == "tree":
+        return (
+            f"the tree takes {chosen.weights:,} B, {flash.excess:,} B too much for the {there:,} B that are left: less "
+            "depth, a smaller projection or more zeros, which are not stored"
+        )
     return (
         f"{what} ({candidate.graph.parameters:,} parameters, int8) take {chosen.weights:,} B, {flash.excess:,} B too "
         f"much for the {there:,} B that are left: a model of about {100 * there / chosen.weights:.0f} % of the "

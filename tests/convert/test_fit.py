@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from models import Op, T, tflite, write
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 from tflite_builder import Sweep
+from trees.samples import tree as random_tree
 
 from convert import boards, budget, compiled, fit, fitting, graph, plan, project, sarif, tflm, verified
 from convert.boards import Board
@@ -19,6 +20,7 @@ from convert.errors import UsageError
 from convert.golden import ArenaUse
 from convert.graph import Graph
 from convert.paths import BOARDS, ROOT
+from convert.trees import container, view
 
 INVALID = Path(__file__).parent.parent / "invalid" / "models"
 ARENA = ArenaUse(total=6000, head=4000, tail=2000)
@@ -37,7 +39,7 @@ def floats() -> Graph:
     return graph.load(tflite([T((1, 4), "f4", None), T((1, 4), "f4", None)], [Op("COS", [0], [1])], [0], [1]))
 
 
-def candidate(model: Graph | None = None, arena: ArenaUse | UsageError = ARENA) -> fitting.Candidate:
+def candidate(model: Graph | None = None, arena: ArenaUse | UsageError | None = ARENA) -> fitting.Candidate:
     return fitting.Candidate("tiny", image() if model is None else model, arena)
 
 
@@ -276,6 +278,34 @@ def test_where_no_model_can_help_that_is_said() -> None:
 def test_boards_that_would_take_it_are_named() -> None:
     (found,) = evaluate(board(ram=4000), board("esp32"), asked=("nano33",)).boards
     assert found.advice[-1] == "boards that would take it: esp32"
+
+
+# Trees
+
+
+def test_a_tree_runs_as_c_wherever_there_is_a_compiler() -> None:
+    tree = random_tree()
+    made = candidate(view.load(container.pack(tree)), None)
+    (found,) = evaluate(board(), of=made).boards
+    assert [(c.environment, c.runtime) for c in found.cases] == [("nano33", "tree"), ("nano33_bare", "tree")]
+    assert (found.case.arena, found.case.weights) == (tree.ram_bytes, tree.constant_bytes)
+    (tight,) = evaluate(board(ram=3000 + tree.ram_bytes - 1, flash=5000 + tree.constant_bytes - 1), of=made).boards
+    assert not tight.fits
+    assert "it holds the inputs and the scores" in advice(tight, "the arena is")
+    assert "zeros, which are not stored" in advice(tight, "the tree takes")
+    with pytest.raises(UsageError, match=r"no board has an environment that runs this model with tflm"):
+        evaluate(board(), of=made, wanted="tflm")
+
+
+def test_a_trees_file_is_taken(folder: Path, tmp_path: Path) -> None:
+    del folder
+    (tmp_path / "my.tree").write_bytes(container.pack(random_tree()))
+    result = command("--model", tmp_path / "my.tree", "--board", "nano33")
+    assert result.exit_code == 0, result.output
+    assert "my:" in result.output and " tree " in result.output
+    (tmp_path / "broken.tree").write_bytes(b"no tree")
+    broken = command("--model", tmp_path / "broken.tree")
+    assert broken.exit_code == 2 and "not a tree" in broken.output
 
 
 # What was measured
