@@ -13,7 +13,7 @@ import numpy as np
 
 from convert import compilers, emit
 from convert.compiled import host, poison
-from convert.compiled.layer import Array
+from convert.compiled.layer import Array, describe
 from convert.compiled.model import CompiledModel
 from convert.emulate import simavr
 from convert.errors import ToolError
@@ -22,6 +22,7 @@ from convert.paths import FIRMWARE
 MCU = "atmega1284p"
 CLOCK_HZ = 16_000_000
 _RAM_START, _RAM_END = 0x100, 0xFFFF
+_LARGEST = 0x7FFF  # bytes of a tensor: kernels_int; no AVR has as much RAM
 PREFIX = compilers.COMPILERS["avr"].prefix
 
 
@@ -51,6 +52,9 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False) -> Pat
     """
     if lacking := compilers.missing("avr"):
         raise ToolError(lacking)
+    large = [t for t in compiled.graph.tensors if t.index in compiled.plan.tensors and t.nbytes > _LARGEST]
+    if large:
+        raise ToolError(f"{describe(large[0])} has {large[0].nbytes:,} B; the kernels' integers reach to {_LARGEST:,}")
     own = {"avr_main.c": emit.render("compiled/avr_main.c.j2", {}), "poison.h": poison.render(compiled)}
     emit.write_tree(folder / "src", {**compiled.render(), **own})
     options = flags(compiled.optimize)

@@ -177,5 +177,5 @@ def test_a_pointer_to_the_other_memory_is_an_error(tmp_path: Path) -> None:
 def test_a_model_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     s = Sweep(94)
     s.unary("RELU", s.input((1, 40000)), 0.05, 3)
-    with pytest.raises(ToolError, match="compiling"):
+    with pytest.raises(ToolError, match="has 40,000 B; the kernels' integers reach to 32,767"):
         avr.build(compile_model(s.build(), "avr"), tmp_path)

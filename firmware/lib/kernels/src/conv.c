@@ -6,10 +6,10 @@
 
 /* Columns `left` to `left + width` of a window's row, of all input channels and without dilation: one copy, with the
  * zero point on either side. */
-static void gather_row(const kernels_conv_params *p, const int8_t *row, int32_t x, int8_t *to) {
-  const int32_t channels = p->input_channels;
-  int32_t before = x < 0 ? -x : 0;
-  int32_t end = p->window.input_width - x;
+static void gather_row(const kernels_conv_params *p, const int8_t *row, kernels_int x, int8_t *to) {
+  const kernels_int channels = p->input_channels;
+  kernels_int before = x < 0 ? -x : 0;
+  kernels_int end = p->window.input_width - x;
   if (before > p->window.width) before = p->window.width;
   if (end > p->window.width) end = p->window.width;
   if (end < before) end = before;
@@ -19,8 +19,9 @@ static void gather_row(const kernels_conv_params *p, const int8_t *row, int32_t 
 }
 
 /* The same one column at a time: dilated windows, and groups. */
-static void gather_columns(const kernels_conv_params *p, const int8_t *row, int32_t x, int32_t channels, int8_t *to) {
-  for (int32_t i = 0; i < p->window.width; i++) {
+static void gather_columns(const kernels_conv_params *p, const int8_t *row, kernels_int x, kernels_int channels,
+                           int8_t *to) {
+  for (kernels_int i = 0; i < p->window.width; i++) {
     if (x >= 0 && x < p->window.input_width) {
       memcpy(to, row + x * p->input_channels, (size_t)channels);
     } else {
@@ -33,11 +34,11 @@ static void gather_columns(const kernels_conv_params *p, const int8_t *row, int3
 
 /* Copies the window whose first element is (y, x) of one image, in the order of the weights. `image` points to the
  * group's first channel. */
-static void gather(const kernels_conv_params *p, const int8_t *image, int32_t y, int32_t x, int8_t *to) {
+static void gather(const kernels_conv_params *p, const int8_t *image, kernels_int y, kernels_int x, int8_t *to) {
   const kernels_window *w = &p->window;
-  const int32_t channels = p->input_channels / p->groups;
+  const kernels_int channels = p->input_channels / p->groups;
   const int simple = p->groups == 1 && w->dilation_width == 1;
-  for (int32_t i = 0; i < w->height; i++) {
+  for (kernels_int i = 0; i < w->height; i++) {
     if (y < 0 || y >= w->input_height) {
       memset(to, p->input_zero_point, (size_t)(w->width * channels));
     } else if (simple) {
@@ -51,17 +52,17 @@ static void gather(const kernels_conv_params *p, const int8_t *image, int32_t y,
 }
 
 /* One group of one image. Windows are gathered in pairs, so that every weight that is read serves two pixels. */
-static void convolve(const kernels_conv_params *p, int32_t group, const int8_t *image, int8_t *scratch,
+static void convolve(const kernels_conv_params *p, kernels_int group, const int8_t *image, int8_t *scratch,
                      int8_t *output) {
   const kernels_window *w = &p->window;
-  const int32_t depth = w->height * w->width * (p->input_channels / p->groups);
-  const int32_t channels = p->output_channels / p->groups;
-  const int32_t first = group * channels;
+  const kernels_int depth = w->height * w->width * (p->input_channels / p->groups);
+  const kernels_int channels = p->output_channels / p->groups;
+  const kernels_int first = group * channels;
   int8_t *pending = 0;
   image += group * (p->input_channels / p->groups);
   output += first;
-  for (int32_t y = 0; y < w->output_height; y++) {
-    for (int32_t x = 0; x < w->output_width; x++) {
+  for (kernels_int y = 0; y < w->output_height; y++) {
+    for (kernels_int x = 0; x < w->output_width; x++) {
       gather(p, image, y * w->stride_height - w->pad_top, x * w->stride_width - w->pad_left,
              pending ? scratch + depth : scratch);
       if (pending) {
@@ -80,8 +81,8 @@ static void convolve(const kernels_conv_params *p, int32_t group, const int8_t *
 
 void kernels_conv_s8(const kernels_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output) {
   const kernels_window *w = &params->window;
-  for (int32_t n = 0; n < w->batches; n++) {
-    for (int32_t group = 0; group < params->groups; group++) {
+  for (kernels_int n = 0; n < w->batches; n++) {
+    for (kernels_int group = 0; group < params->groups; group++) {
       convolve(params, group, input, scratch, output);
     }
     input += w->input_height * w->input_width * params->input_channels;

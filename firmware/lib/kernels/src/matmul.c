@@ -3,11 +3,11 @@
 #if !defined(__AVR__) /* see src/avr/matmul_avr.c */
 
 /* Two rows by two channels: four products a pair of loads, and still few enough registers for a Cortex-M. */
-void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const KERNELS_FLASH int8_t *weights,
-                         const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, kernels_int depth, const KERNELS_FLASH int8_t *weights,
+                         const kernels_output_stage *stage, kernels_int first, kernels_int channels, int8_t *out0,
                          int8_t *out1) {
   const KERNELS_FLASH int8_t *w0 = weights + first * depth;
-  int32_t c = 0;
+  kernels_int c = 0;
   for (; c + 1 < channels; c += 2) {
     const KERNELS_FLASH int8_t *w1 = w0 + depth;
     int32_t s00 = 0, s01 = 0, s10 = 0, s11 = 0;
@@ -28,7 +28,7 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
   }
   if (c < channels) {
     int32_t s0 = 0, s1 = 0;
-    for (int32_t d = 0; d < depth; d++) {
+    for (kernels_int d = 0; d < depth; d++) {
       s0 += row0[d] * w0[d];
       s1 += row1[d] * w0[d];
     }
@@ -38,14 +38,14 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
 }
 
 /* One row by four channels: every input that is loaded serves four products. */
-void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH int8_t *weights,
-                        const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out) {
+void kernels_one_row_s8(const int8_t *row, kernels_int depth, const KERNELS_FLASH int8_t *weights,
+                        const kernels_output_stage *stage, kernels_int first, kernels_int channels, int8_t *out) {
   const KERNELS_FLASH int8_t *w = weights + first * depth;
-  int32_t c = 0;
+  kernels_int c = 0;
   for (; c + 3 < channels; c += 4) {
     const KERNELS_FLASH int8_t *w1 = w + depth, *w2 = w1 + depth, *w3 = w2 + depth;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (int32_t d = 0; d < depth; d++) {
+    for (kernels_int d = 0; d < depth; d++) {
       const int32_t a = row[d];
       s0 += a * w[d];
       s1 += a * w1[d];
@@ -60,7 +60,7 @@ void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH in
   }
   for (; c < channels; c++) {
     int32_t sum = 0;
-    for (int32_t d = 0; d < depth; d++) {
+    for (kernels_int d = 0; d < depth; d++) {
       sum += row[d] * w[d];
     }
     out[c] = kernels_output(stage, first + c, sum);
@@ -71,9 +71,9 @@ void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH in
 #endif
 
 void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input, int8_t *output) {
-  const int32_t depth = params->depth;
-  const int32_t channels = params->channels;
-  int32_t rows = params->rows;
+  const kernels_int depth = params->depth;
+  const kernels_int channels = params->channels;
+  kernels_int rows = params->rows;
   for (; rows >= 2; rows -= 2) {
     kernels_two_rows_s8(input, input + depth, depth, params->weights, &params->stage, 0, channels, output,
                         output + channels);

@@ -11,23 +11,23 @@
 
 /* The part of a window that lies within the image. */
 typedef struct {
-  int32_t height;
-  int32_t width;
-  int32_t row_step; /* elements from a row of the image to the next */
-  int32_t channels;
+  kernels_int height;
+  kernels_int width;
+  kernels_int row_step; /* elements from a row of the image to the next */
+  kernels_int channels;
 } part;
 
 /* Rounded to nearest, ties away from zero. */
-static inline int8_t divide(int32_t sum, int32_t count) {
+static inline int8_t divide(int32_t sum, kernels_int count) {
   return (int8_t)((sum > 0 ? sum + count / 2 : sum - count / 2) / count);
 }
 
 /* Averages of four channels at `x`: four sums a pass share its loops. */
 static NOINLINE void four_averages(const part *a, const int8_t *x, int8_t *output) {
-  const int32_t count = a->height * a->width, gap = a->row_step - a->width * a->channels;
+  const kernels_int count = a->height * a->width, gap = a->row_step - a->width * a->channels;
   int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-  for (int32_t i = a->height; i > 0; i--) {
-    for (int32_t j = a->width; j > 0; j--) {
+  for (kernels_int i = a->height; i > 0; i--) {
+    for (kernels_int j = a->width; j > 0; j--) {
       s0 += x[0];
       s1 += x[1];
       s2 += x[2];
@@ -43,10 +43,10 @@ static NOINLINE void four_averages(const part *a, const int8_t *x, int8_t *outpu
 }
 
 static NOINLINE void one_average(const part *a, const int8_t *x, int8_t *output) {
-  const int32_t gap = a->row_step - a->width * a->channels;
+  const kernels_int gap = a->row_step - a->width * a->channels;
   int32_t sum = 0;
-  for (int32_t i = a->height; i > 0; i--) {
-    for (int32_t j = a->width; j > 0; j--) {
+  for (kernels_int i = a->height; i > 0; i--) {
+    for (kernels_int j = a->width; j > 0; j--) {
       sum += *x;
       x += a->channels;
     }
@@ -57,10 +57,10 @@ static NOINLINE void one_average(const part *a, const int8_t *x, int8_t *output)
 
 /* The largest values of four channels. */
 static NOINLINE void four_maxima(const part *a, const int8_t *x, int8_t *output) {
-  const int32_t gap = a->row_step - a->width * a->channels;
-  int32_t m0 = INT8_MIN, m1 = INT8_MIN, m2 = INT8_MIN, m3 = INT8_MIN;
-  for (int32_t i = a->height; i > 0; i--) {
-    for (int32_t j = a->width; j > 0; j--) {
+  const kernels_int gap = a->row_step - a->width * a->channels;
+  kernels_int m0 = INT8_MIN, m1 = INT8_MIN, m2 = INT8_MIN, m3 = INT8_MIN;
+  for (kernels_int i = a->height; i > 0; i--) {
+    for (kernels_int j = a->width; j > 0; j--) {
       if (x[0] > m0) m0 = x[0];
       if (x[1] > m1) m1 = x[1];
       if (x[2] > m2) m2 = x[2];
@@ -76,10 +76,10 @@ static NOINLINE void four_maxima(const part *a, const int8_t *x, int8_t *output)
 }
 
 static NOINLINE void one_maximum(const part *a, const int8_t *x, int8_t *output) {
-  const int32_t gap = a->row_step - a->width * a->channels;
-  int32_t best = INT8_MIN;
-  for (int32_t i = a->height; i > 0; i--) {
-    for (int32_t j = a->width; j > 0; j--) {
+  const kernels_int gap = a->row_step - a->width * a->channels;
+  kernels_int best = INT8_MIN;
+  for (kernels_int i = a->height; i > 0; i--) {
+    for (kernels_int j = a->width; j > 0; j--) {
       if (*x > best) best = *x;
       x += a->channels;
     }
@@ -89,8 +89,8 @@ static NOINLINE void one_maximum(const part *a, const int8_t *x, int8_t *output)
 }
 
 /* Clips [start, start + length) to [0, size): returns the clipped length and moves `start` up. */
-static int32_t clip(int32_t *start, int32_t length, int32_t size) {
-  const int32_t end = *start + length < size ? *start + length : size;
+static kernels_int clip(kernels_int *start, kernels_int length, kernels_int size) {
+  const kernels_int end = *start + length < size ? *start + length : size;
   if (*start < 0) *start = 0;
   return end - *start;
 }
@@ -101,15 +101,15 @@ static inline void pool(const kernels_pool_params *p, const int8_t *input, int8_
   const kernels_window *w = &p->window;
   const int narrow = p->minimum > INT8_MIN || p->maximum < INT8_MAX;
   part a = {0, 0, w->input_width * p->channels, p->channels};
-  for (int32_t n = 0; n < w->batches; n++) {
-    for (int32_t i = 0; i < w->output_height; i++) {
-      int32_t y = i * w->stride_height - w->pad_top;
+  for (kernels_int n = 0; n < w->batches; n++) {
+    for (kernels_int i = 0; i < w->output_height; i++) {
+      kernels_int y = i * w->stride_height - w->pad_top;
       a.height = clip(&y, w->height, w->input_height);
-      for (int32_t j = 0; j < w->output_width; j++) {
-        int32_t x = j * w->stride_width - w->pad_left;
+      for (kernels_int j = 0; j < w->output_width; j++) {
+        kernels_int x = j * w->stride_width - w->pad_left;
         a.width = clip(&x, w->width, w->input_width);
         const int8_t *first = input + y * a.row_step + x * p->channels;
-        int32_t c = 0;
+        kernels_int c = 0;
         for (; c + 4 <= p->channels; c += 4) four(&a, first + c, output + c);
         for (; c < p->channels; c++) one(&a, first + c, output + c);
         if (narrow) {

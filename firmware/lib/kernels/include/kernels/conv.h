@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/flash.h"
+#include "kernels/int.h"
 #include "kernels/output_stage.h"
 #include "kernels/window.h"
 
@@ -14,10 +15,10 @@ extern "C" {
 
 typedef struct {
   kernels_window window;
-  int32_t input_channels;
-  int32_t output_channels;
-  int32_t groups;                      /* divides both numbers of channels; 1: an ordinary convolution */
-  int32_t input_zero_point;            /* what padding reads */
+  kernels_int input_channels;
+  kernels_int output_channels;
+  kernels_int groups;                  /* divides both numbers of channels; 1: an ordinary convolution */
+  kernels_int input_zero_point;        /* what padding reads */
   const KERNELS_FLASH int8_t *weights; /* OHWI: [output_channels][height][width][input_channels / groups] */
   kernels_output_stage stage;
 } kernels_conv_params;

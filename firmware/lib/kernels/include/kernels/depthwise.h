@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/flash.h"
+#include "kernels/int.h"
 #include "kernels/output_stage.h"
 #include "kernels/window.h"
 
@@ -14,10 +15,10 @@ extern "C" {
 
 typedef struct {
   kernels_window window;
-  int32_t input_channels;
-  int32_t multiplier;       /* output channels an input channel; output channel c reads input channel c / multiplier */
-  int32_t lines;            /* 1: works on three copied lines, see scratch */
-  int32_t input_zero_point; /* taken from every input before it is multiplied */
+  kernels_int input_channels;
+  kernels_int multiplier; /* output channels an input channel; output channel c reads input channel c / multiplier */
+  kernels_int lines;      /* 1: works on three copied lines, see scratch */
+  kernels_int input_zero_point;        /* taken from every input before it is multiplied */
   const KERNELS_FLASH int8_t *weights; /* [height][width][input_channels * multiplier] */
   kernels_output_stage stage;
 } kernels_depthwise_params;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "kernels/flash.h"
+#include "kernels/int.h"
 #include "kernels/output_stage.h"
 
 #ifdef __cplusplus
@@ -12,9 +13,9 @@ extern "C" {
 #endif
 
 typedef struct {
-  int32_t rows;                        /* of input and output: batch, or pixels of a 1x1 convolution */
-  int32_t depth;                       /* elements of an input row, below 2^17 */
-  int32_t channels;                    /* elements of an output row */
+  kernels_int rows;                    /* of input and output: batch, or pixels of a 1x1 convolution */
+  kernels_int depth;                   /* elements of an input row, below 2^17 */
+  kernels_int channels;                /* elements of an output row */
   const KERNELS_FLASH int8_t *weights; /* [channels][depth] */
   kernels_output_stage stage;
 } kernels_matmul_params;
@@ -27,13 +28,13 @@ void kernels_matmul_s8(const kernels_matmul_params *params, const int8_t *input,
 
 /* The same for two rows that lie anywhere, and `channels` channels from `first` on; out0 and out1 receive
  * out[0..channels). */
-void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const KERNELS_FLASH int8_t *weights,
-                         const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, kernels_int depth, const KERNELS_FLASH int8_t *weights,
+                         const kernels_output_stage *stage, kernels_int first, kernels_int channels, int8_t *out0,
                          int8_t *out1);
 
 /* The same for one row. */
-void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH int8_t *weights,
-                        const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out);
+void kernels_one_row_s8(const int8_t *row, kernels_int depth, const KERNELS_FLASH int8_t *weights,
+                        const kernels_output_stage *stage, kernels_int first, kernels_int channels, int8_t *out);
 
 #ifdef __cplusplus
 }

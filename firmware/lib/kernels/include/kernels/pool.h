@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "kernels/int.h"
 #include "kernels/window.h"
 
 #ifdef __cplusplus
@@ -12,9 +13,9 @@ extern "C" {
 
 typedef struct {
   kernels_window window; /* dilations are 1; every window holds at least one element of the input */
-  int32_t channels;
-  int32_t minimum; /* of the fused activation, within -128..127 */
-  int32_t maximum;
+  kernels_int channels;
+  kernels_int minimum; /* of the fused activation, within -128..127 */
+  kernels_int maximum;
 } kernels_pool_params;
 
 /* input: NHWC [batches][input_height][input_width][channels]; output: NHWC. They must not overlap, unless

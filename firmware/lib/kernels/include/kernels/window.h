@@ -4,22 +4,24 @@
 
 #include <stdint.h>
 
+#include "kernels/int.h"
+
 /* Output (y, x) reads input rows y * stride_height - pad_top + i * dilation_height for i in 0..height), columns alike.
  * What lies outside of the input counts as zero (convolutions) or is left out (pooling). */
 typedef struct {
-  int32_t batches;
-  int32_t input_height;
-  int32_t input_width;
-  int32_t output_height;
-  int32_t output_width;
-  int32_t height;
-  int32_t width;
-  int32_t stride_height;
-  int32_t stride_width;
-  int32_t dilation_height;
-  int32_t dilation_width;
-  int32_t pad_top;
-  int32_t pad_left;
+  kernels_int batches;
+  kernels_int input_height;
+  kernels_int input_width;
+  kernels_int output_height;
+  kernels_int output_width;
+  kernels_int height;
+  kernels_int width;
+  kernels_int stride_height;
+  kernels_int stride_width;
+  kernels_int dilation_height;
+  kernels_int dilation_width;
+  kernels_int pad_top;
+  kernels_int pad_left;
 } kernels_window;
 
 #endif

@@ -30,9 +30,9 @@ int32_t fixed_multiply(int32_t x, int32_t multiplier, int shift) {
   return fixed_rounding_shift(fixed_high_mul(x, multiplier), (unsigned)-shift);
 }
 
-int8_t kernels_output(const kernels_output_stage *stage, int32_t channel, int32_t sum) {
-  const uint16_t c = (uint16_t)channel, i = stage->channel_step ? c : 0;
-  const int32_t x = fixed_multiply(fixed_add(sum, stage->bias[c]), stage->multiplier[i], stage->shift[i]);
+int8_t kernels_output(const kernels_output_stage *stage, kernels_int channel, int32_t sum) {
+  const kernels_int i = stage->channel_step ? channel : 0;
+  const int32_t x = fixed_multiply(fixed_add(sum, stage->bias[channel]), stage->multiplier[i], stage->shift[i]);
   return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
 }
 

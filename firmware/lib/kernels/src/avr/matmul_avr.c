@@ -29,13 +29,13 @@ static void dots(const int8_t *row0, const int8_t *row1, const KERNELS_FLASH int
   }
 }
 
-void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, const KERNELS_FLASH int8_t *weights,
-                         const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out0,
+void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, kernels_int depth, const KERNELS_FLASH int8_t *weights,
+                         const kernels_output_stage *stage, kernels_int first, kernels_int channels, int8_t *out0,
                          int8_t *out1) {
   const uint16_t length = (uint16_t)depth;
   const uint8_t group = row1 ? TWO_ROWS : ONE_ROW;
-  uint16_t channel = (uint16_t)first, left = (uint16_t)channels;
-  weights += channel * length;
+  kernels_int channel = first, left = channels;
+  weights += (uint16_t)channel * length;
   while (left > 0) {
     /* What does not make a whole group goes one by one. */
     const uint8_t together = left < group ? 1 : group;
@@ -56,8 +56,8 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, int32_t depth, 
   }
 }
 
-void kernels_one_row_s8(const int8_t *row, int32_t depth, const KERNELS_FLASH int8_t *weights,
-                        const kernels_output_stage *stage, int32_t first, int32_t channels, int8_t *out) {
+void kernels_one_row_s8(const int8_t *row, kernels_int depth, const KERNELS_FLASH int8_t *weights,
+                        const kernels_output_stage *stage, kernels_int first, kernels_int channels, int8_t *out) {
   kernels_two_rows_s8(row, 0, depth, weights, stage, first, channels, out, 0);
 }
 
