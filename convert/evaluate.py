@@ -153,6 +153,16 @@ def _send(
         told(k + 1, n)
 
 
+def _check_labels(path: Path, labels: samples.Labels, scores: int | None) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        raise UsageError(f"{path}: labels go down to {low}; the first class is 0")
+    if scores is None:
+        raise UsageError(f"{path} has labels, and the model has more than one output; leave y out")
+    if high >= scores:
+        raise UsageError(f"{path}: labels go up to {high}; the model gives {scores} scores")
+
+
 def own_data(built: Built, path: Path) -> Samples:
     """A test set of the user's: .npz with x (n, *input shape), real values or the model's own type, and labels y (n,).
 
@@ -179,10 +189,8 @@ def own_data(built: Built, path: Path) -> Samples:
     found, _ = golden.cached(g, inputs, Cache(), lambda _done, _total: None, apart=True)
     scores = g.tensors[g.outputs[0]].dtype.name if len(g.outputs) == 1 else None
     about = About(built.output.name, g.sha256, scores, (), g.has_state)
-    if y is not None and scores is not None and int(y.max()) >= g.tensors[g.outputs[0]].elements:
-        raise UsageError(
-            f"{path}: labels go up to {int(y.max())}; the model gives {g.tensors[g.outputs[0]].elements} scores"
-        )
+    if y is not None:
+        _check_labels(path, y, g.tensors[g.outputs[0]].elements if scores is not None else None)
     return Samples(about, inputs, found.outputs, y)
 
 
