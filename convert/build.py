@@ -130,6 +130,8 @@ def run(job: Job, ui: Ui) -> Draft:
 def _produce(
     job: Job, source: Source, g: graph.Graph, choice: toolchain.Choice | ToolError, draft: Draft, ui: Ui
 ) -> None:
+    if not isinstance(choice, ToolError):
+        toolchain.check_numbers(job.board, choice.environment, g)
     atomic_write(draft.output / source.family.file, source.data)
     test, labels = _vectors(job, source, g)
     reference = _golden(source, g, test, draft, ui)

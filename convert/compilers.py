@@ -19,6 +19,7 @@ class Compiler:
     prefix: str
     packages: str
     shared: str | None
+    floats: bool = True  # whether it comes with floating-point arithmetic
 
 
 # How a model and its kernels are compiled, by what --optimize asks for.
@@ -30,7 +31,7 @@ _ARM = Compiler(
 COMPILERS = {
     **dict.fromkeys(("armv6-m", "armv7-m", "armv7e-m", "armv8-m"), _ARM),
     "rv32imc": Compiler("riscv64-unknown-elf-", "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf", "riscv"),
-    "xtensa": Compiler("xtensa-lx106-elf-", "gcc-xtensa-lx106", "xtensa_call0"),
+    "xtensa": Compiler("xtensa-lx106-elf-", "gcc-xtensa-lx106", "xtensa_call0", floats=False),
     "avr": Compiler("avr-", "gcc-avr avr-libc arduino-core-avr", None),
 }
 

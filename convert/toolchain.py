@@ -16,6 +16,7 @@ from typing import Literal
 from convert import compilers, image, tflm_tree
 from convert.boards import Board, Environment, Runtime
 from convert.errors import DoesNotFitError, ToolError, UsageError, one_of
+from convert.graph import Graph
 from convert.paths import FIRMWARE, ROOT
 
 # What PlatformIO's registry calls the owner of the official platforms.
@@ -217,6 +218,22 @@ def _unreachable(board: Board, official: Environment, why: str) -> ToolError:
     return ToolError(
         f"environment {official.name} cannot be built here: {why}. "
         f"The generated project is complete all the same; {'; '.join(ways)}"
+    )
+
+
+def check_numbers(board: Board, environment: Environment, graph: Graph) -> None:
+    """UsageError where a model computes with floating point and the environment's compiler has none."""
+    if environment.platform != "bare" or compilers.COMPILERS[board.tinyml.architecture].floats:
+        return
+    used = [*graph.inputs, *graph.outputs, *(i for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0)]
+    found = next((graph.tensors[i] for i in used if graph.tensors[i].dtype.kind == "f"), None)
+    if found is None:
+        return
+    official = board.tinyml.official
+    raise UsageError(
+        f"tensor {found.name!r} is {found.dtype.name}, and environment {environment.name} is compiled without floating "
+        "point; take a model with integer inputs and outputs"
+        + (f", or --environment {official.name}" if official is not None else "")
     )
 
 

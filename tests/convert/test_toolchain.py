@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from models import Op, T, tflite
 
-from convert import boards, compilers, toolchain
+from convert import boards, compilers, graph, toolchain
 from convert.errors import ToolError, UsageError
 
 
@@ -195,3 +196,18 @@ def test_a_named_environment() -> None:
 def test_a_named_environment_that_cannot_be(environment: str, runtime: toolchain.Wanted, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         toolchain.resolve(boards.load("nano33"), runtime, environment=environment)
+
+
+def test_a_model_with_floats_where_the_compiler_has_none() -> None:
+    """Refused before the build, and only there: the ESP32-C3's compiler computes with floats in software."""
+    floats = graph.load(tflite([T((1, 4), "f4", None), T((1, 4), "i1")], [Op("QUANTIZE", [0], [1])], [0], [1]))
+    integers = graph.load(tflite([T((1, 4), "i1"), T((1, 4), "i1")], [Op("RELU", [0], [1])], [0], [1]))
+    esp32, esp32c3 = boards.load("esp32"), boards.load("esp32c3")
+    official, *in_tree = esp32.environments
+    toolchain.check_numbers(esp32, official, floats)
+    for environment in in_tree:
+        toolchain.check_numbers(esp32, environment, integers)
+        with pytest.raises(UsageError, match=rf"is float32, and environment {environment.name} .*--environment esp32$"):
+            toolchain.check_numbers(esp32, environment, floats)
+    for environment in esp32c3.environments:
+        toolchain.check_numbers(esp32c3, environment, floats)
