@@ -112,7 +112,7 @@ def estimate(
     overhead, name = _environment(board, environment)["overhead"], "core and start-up"
     ram, flash = _memories(board, build, environment, Part(name, overhead["ram"]), Part(name, overhead["flash"]))
     if code is not None:
-        flash = replace(flash, parts=(*flash.parts, Part("code, estimated", code)))
+        flash = replace(flash, parts=(*flash.parts, Part("estimated code", code)))
     return ram, flash
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from convert import budget, compiled, energy, golden, latency, plan, project, report, tflm, vectors, verified
+from convert import budget, compiled, energy, golden, latency, plan, project, report, tflm, toolchain, vectors, verified
 from convert.boards import Board, Environment, Runtime
 from convert.compiled import Optimize, Target, code_size
 from convert.energy import Energy
@@ -203,6 +203,7 @@ def _memory(memory: budget.Memory) -> Memory:
 def case(candidate: Candidate, board: Board, environment: Environment, runtime: Runtime, optimize: Optimize) -> Case:
     """The verdict for one environment and runtime."""
     try:
+        toolchain.check_numbers(board, environment, candidate.graph)
         image = candidate.image(board, runtime, optimize)
         if runtime == "tflm" and environment.framework == "arduino":
             tflm.check_arduino(candidate.graph)

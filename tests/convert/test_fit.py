@@ -187,6 +187,14 @@ def test_the_arduino_librarys_own_limits_count_where_it_is_used() -> None:
     assert case(found, "nano33_bare", "tflm").refused is None
 
 
+def test_floats_are_refused_where_the_compiler_has_none() -> None:
+    tensors = [T((1, 4), "f4", None), T((1, 4))]
+    model = graph.load(tflite(tensors, [Op("QUANTIZE", [0], [1], "QuantizeOptions")], [0], [1]))
+    (found,) = evaluate(board("esp32"), of=candidate(model), wanted="compiled").boards
+    assert found.fits and found.case.environment == "esp32"
+    assert "compiled without floating point" in str(case(found, "esp32_bare", "compiled").refused)
+
+
 def test_a_board_without_the_wanted_runtime_is_left_out_or_wrong_use() -> None:
     raw = board().model_dump(mode="json")
     for kind in ("official", "bare"):
@@ -270,7 +278,7 @@ def test_where_no_model_can_help_that_is_said() -> None:
     helpless = [text for text in found.advice if text.startswith("no smaller model helps here")]
     assert helpless == [
         "no smaller model helps here: core and start-up 1,000 B, stack reserve 2,000 B leave no RAM of 2,999 B",
-        f"no smaller model helps here: core and start-up 5,000 B, code, estimated {code():,} B leave no flash of "
+        f"no smaller model helps here: core and start-up 5,000 B, estimated code {code():,} B leave no flash of "
         "4,999 B",
     ]
 
