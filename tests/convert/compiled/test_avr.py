@@ -19,6 +19,7 @@ from tflite_builder import SAME, VALID, Sweep, assert_exact, vectors
 
 from convert import graph
 from convert.compiled import avr, compile_model, host
+from convert.emulate import simavr
 from convert.errors import ToolError
 
 pytestmark = pytest.mark.skipif(not avr.available(), reason="no avr-gcc or no libsimavr")
@@ -90,6 +91,71 @@ def extreme_rows() -> graph.Graph:
 def test_rows_of_extreme_values() -> None:
     """The first two vectors are all -128 and all 127."""
     exact(extreme_rows())
+
+
+PRODUCTS = """
+#include <avr/io.h>
+#include <avr/pgmspace.h>
+#include "kernels/fixed_point.h"
+static const int32_t ends[] = {INT32_MIN, INT32_MIN + 1, -65536, -257, -256, -1, 0, 1, 127, 128, 255, 256, 32767, 32768,
+                               65535, 65536, 0x3FFFFFFF, 0x40000000, INT32_MAX - 1, INT32_MAX};
+enum { ENDS = sizeof ends / sizeof ends[0] };
+static void put(const char *text) {
+  for (char c; (c = (char)pgm_read_byte(text)) != 0; text++) {
+    while ((UCSR0A & _BV(UDRE0)) == 0) {
+    }
+    UDR0 = (uint8_t)c;
+  }
+}
+static uint32_t state = 1;
+static int32_t random(void) {
+  state ^= state << 13;
+  state ^= state >> 17;
+  state ^= state << 5;
+  return (int32_t)state >> (state & 15); /* small ones too */
+}
+static int wrong(int32_t a, int32_t b) {
+  const int64_t sum = (int64_t)a * b + ((int64_t)1 << 30);
+  if (a == INT32_MIN && b == INT32_MIN) return 0;
+  return fixed_high_mul(a, b) != (int32_t)(sum >> 31);
+}
+static int wrong_shift(int32_t x, uint8_t exponent) {
+  const int64_t half = exponent ? (int64_t)1 << (exponent - 1) : 0;
+  const int64_t y = x < 0 ? -((-(int64_t)x + half) >> exponent) : ((int64_t)x + half) >> exponent;
+  return fixed_rounding_shift(x, exponent) != (int32_t)y;
+}
+int main(void) {
+  UCSR0B = _BV(TXEN0);
+  for (uint8_t i = 0; i < ENDS; i++) {
+    for (uint8_t j = 0; j < ENDS; j++) {
+      if (wrong(ends[i], ends[j])) put(PSTR("#error product of ends\\n"));
+    }
+    for (uint8_t e = 0; e < 32; e++) {
+      if (i > 0 && i < ENDS - 2 && wrong_shift(ends[i], e)) put(PSTR("#error shift\\n"));
+    }
+  }
+  for (uint16_t i = 0; i < 3000; i++) {
+    if (wrong(random(), random())) put(PSTR("#error product\\n"));
+    if (wrong_shift(random() >> 1, (uint8_t)i & 31)) put(PSTR("#error shift\\n"));
+  }
+  put(PSTR("#done 1\\n"));
+  for (;;) {
+  }
+}
+"""
+
+
+def test_fixed_point_arithmetic(tmp_path: Path) -> None:
+    source, elf = tmp_path / "products.c", tmp_path / "products.elf"
+    source.write_text(PRODUCTS)
+    own = sorted((host.KERNELS / "src" / "avr").glob("*.[cS]"))
+    command = ["avr-gcc", *avr.flags("speed"), "-Wl,--gc-sections", *map(str, [source, *own]), "-o", str(elf)]
+    assert subprocess.run(command, capture_output=True, text=True).stderr == ""
+    with simavr.Simulation(elf, avr.MCU, avr.CLOCK_HZ, "closing") as simulation:
+        text = b""
+        while not simulation.ended:
+            text += simulation.read(10)
+    assert text == b"#done 1\n"
 
 
 ALL = {

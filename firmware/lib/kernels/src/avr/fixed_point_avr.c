@@ -1,20 +1,8 @@
 /* The arithmetic of kernels/fixed_point.h and kernels/output_stage.h as functions: written out at each place they would
- * fill the flash. */
+ * fill the flash. fixed_high_mul() is in high_mul.S. */
 #if defined(__AVR__)
 
 #include "kernels/output_stage.h"
-
-int32_t fixed_high_mul(int32_t a, int32_t b) {
-  union {
-    int64_t whole;
-    uint32_t half[2];
-  } product;
-  product.whole = (int64_t)a * b;
-  /* Half a unit is added and 31 bits are dropped, in words: a shift of 64 bits takes 300 cycles. */
-  const uint32_t low = product.half[0] + 0x40000000u;
-  if (low < 0x40000000u) product.half[1]++;
-  return (int32_t)(product.half[1] << 1 | low >> 31);
-}
 
 int32_t fixed_rounding_shift(int32_t x, unsigned exponent) {
   if (exponent == 0) return x;
