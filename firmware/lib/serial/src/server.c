@@ -159,9 +159,9 @@ static void reset(void) {
 static int run_model(void) {
   uint64_t before = 0, after = 0;
   s.instructions = s.microseconds = 0;
-  if (s.trace != NULL) s.trace->begin();
   (void)port_clock(&before);
   port_count_start();
+  if (s.trace != NULL) s.trace->begin();
   const int status = inference_run();
   (void)port_count_stop(&s.instructions);
   if (port_clock(&after) == 0) s.microseconds = after - before;

@@ -14,8 +14,8 @@ extern "C" {
 
 /* An application that profiles gives its figures here, little-endian. */
 typedef struct {
-  void (*enable)(int on); /* whether the next inferences are traced */
-  void (*begin)(void);    /* an inference comes next */
+  void (*enable)(int on); /* whether the next inferences are traced; clears the figures */
+  void (*begin)(void);    /* an inference begins, and the port counts it */
   const void *figures;
   size_t bytes;
 } server_trace_t;
