@@ -91,6 +91,26 @@ def add_runtime_library(env, project):
         sources.configure(env, project.tflm_dir)
 
 
+def add_sensor_library(env, project):
+    """Let live_motion have the library of nano33's IMU, and the core's I2C; other applications build neither."""
+    if project.environment != "nano33":
+        return
+    rev2 = "LIVE_SENSE_REV2" in str(env.get("BUILD_FLAGS", ""))
+    libraries = {"Arduino_BMI270_BMM150", "Arduino_LSM9DS1"}
+    if project.application == "live_motion":
+        wanted = "Arduino_BMI270_BMM150" if rev2 else "Arduino_LSM9DS1"
+        libraries.remove(wanted)
+        env.Append(CPPPATH=[f"$PROJECT_LIBDEPS_DIR/$PIOENV/{wanted}/src"])
+        # Wire belongs to the core and has no manifest that lib_deps could name without asking the registry.
+        platform, core = env.PioPlatform(), "framework-arduino-mbed"
+        core = platform.get_package_dir(core) if core in platform.packages else None
+        if core:
+            wire = str(Path(core) / "libraries" / "Wire")
+            env.Append(CPPPATH=[wire])
+            env.BuildSources(str(Path("$BUILD_DIR") / "Wire"), wire)
+    env.GetProjectConfig().set(f"env:{project.environment}", "lib_ignore", sorted(libraries))
+
+
 def main(env):
     """Prepare the build."""
     env.Replace(PROGNAME="firmware")
@@ -106,6 +126,7 @@ def main(env):
         fail(env, *(f"{BUDGET_MARK}{message}" for message in messages))
     env["TINYML_PROJECT"] = project
     add_sources(env, project)
+    add_sensor_library(env, project)
     try:
         add_runtime_library(env, project)
     except PipelineError as e:
