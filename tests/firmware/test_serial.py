@@ -6,14 +6,19 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import serial_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serial_device import FIGURES, INPUT_BYTES, OUTPUT_BYTES, SERIAL, Noisy, Process, answer
 
+from convert import evaluate, evaluation
 from convert import serial_protocol as protocol
+from convert.built import Session
 from convert.compiled import host
+from convert.evaluate import Job
+from convert.samples import About, Samples
 from convert.serial_client import Client, DeviceError
 from convert.serial_protocol import Code, Command, Counters, Flags, Region
 
@@ -387,3 +392,29 @@ def test_a_device_that_stops_is_given_up() -> None:
     client = Client(Dead(), "COM9", patience=0.001, limit=3)
     with pytest.raises(DeviceError, match="after 3 attempts"):
         client.reset()
+
+
+# An evaluation of a model that keeps a state
+
+
+@pytest.mark.parametrize("kind", ["reset", "sequence"])
+def test_samples_of_a_model_with_a_state(programs: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    inputs = samples(9)
+    golden = [answer(x, 0 if kind == "reset" else k) for k, x in enumerate(inputs)]
+    about = About("fake model", "0123456789abcdef" * 4, None, (), kind == "reset", kind == "sequence")
+    rows = [np.stack([np.frombuffer(row, np.uint8) for row in side]) for side in (inputs, golden)]
+    test = Samples(about, rows[0], rows[1], None)
+    for _ in range(2):  # the second one goes on where the first one ended, or begins the sequence anew
+        with Process(programs["serve"]) as clean:
+            link = Noisy(clean, 5, [0.0003] * 4)
+            client = Client(link, "here", patience=0.02, limit=60)
+            session = Session(client, client.hello(), link, None, "")
+            log = evaluation.Log(tmp_path / "answers.bin", "same", OUTPUT_BYTES)
+            seen: list[int] = []
+            job = Job("here", None, 0)
+            evaluate._send(session, test, log, job, lambda *_: None, lambda done, _, s=seen: s.append(done))
+            outputs, amounts = log.all()
+            log.close()
+        np.testing.assert_array_equal(outputs, test.outputs)
+        assert (amounts == -1).all()
+    assert seen[0] == (len(inputs) if kind == "reset" else 0)
