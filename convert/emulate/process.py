@@ -17,6 +17,8 @@ from convert.errors import ToolError
 # A console's last line is shorter than this; more is not looked at again for each piece that comes.
 _TAIL = 4096
 _PIECE = 65536
+# How long a firmware may take no bytes.
+WRITE_SECONDS = 10.0
 
 
 class Process:
@@ -43,7 +45,7 @@ class Process:
     def write(self, data: bytes) -> None:
         """Send bytes, all values; ToolError where the emulation has ended or takes none for ten seconds."""
         left = memoryview(data)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + WRITE_SECONDS
         while left:
             try:
                 left = left[os.write(self._input.fileno(), left) :]
@@ -64,6 +66,8 @@ class Process:
 
     def reason(self) -> str:
         """`: <the last line on standard error>`, or nothing where there is none."""
+        if self._errors.closed:
+            return ""
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
         return f": {lines[-1]}" if lines else ""
