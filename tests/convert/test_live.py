@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from models import Op, T, tflite
 
-from convert import boards, compilers, golden, graph, live, project, smoke, toolchain, vectors
+from convert import boards, compilers, golden, graph, live, project, send_image, smoke, toolchain, vectors
 from convert.compiled import compile_model
 from convert.emulate import Transcript
 from convert.errors import UsageError
@@ -178,8 +178,9 @@ def test_images_over_the_serial_port(tmp_path: Path) -> None:
         assert "pixels must go up to 255" in ask(b"P5 2 2 65535\nabcd", "#refused")
         assert "without pixels" in ask(b"P5 0 2 255\n", "#refused")
         text += ask(pgm(images[0]), "#answer")
+        text += send_image.ask(link, images[2], "the emulator") + "\n"
     path = ImagePath(IMAGE)
-    features = np.concatenate([path.resize(image[None]) for image in [*images, images[0]]])
+    features = np.concatenate([path.resize(image[None]) for image in [*images, images[0], images[2]]])
     assert answers(text) == expected(g, IMAGES, features, 0)
 
 
