@@ -24,7 +24,7 @@ class Section:
     name: str
     address: int
     size: int
-    writable: bool
+    in_ram: bool  # writable, or .data, which holds code too and then has no such flag (the RP2040's Arduino core)
     loaded: bool  # has bytes in the image; .bss has none
 
 
@@ -51,14 +51,15 @@ def sections(elf: bytes) -> list[Section]:
         if flags & _ALLOC and size:
             end = elf.index(b"\0", names + name)
             text = elf[names + name : end].decode()
-            found.append(Section(text, address, size, bool(flags & _WRITE), kind != _NOBITS))
+            in_ram = bool(flags & _WRITE) or text.split(".")[1:2] == ["data"]
+            found.append(Section(text, address, size, in_ram, kind != _NOBITS))
     return found
 
 
 def sizes(elf: Path) -> Sizes:
     """Sizes of the image in file `elf`."""
     found = sections(elf.read_bytes())
-    used = [s for s in found if s.writable and not s.name.startswith(_RESERVED)]
+    used = [s for s in found if s.in_ram and not s.name.startswith(_RESERVED)]
     return Sizes(
         flash=sum(s.size for s in found if s.loaded),
         static_ram=sum(s.size for s in used),

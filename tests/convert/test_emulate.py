@@ -1,4 +1,6 @@
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,23 @@ def test_a_file_that_is_no_image(tmp_path: Path, defect: str, content: bytes) ->
     path.write_bytes(content)
     with pytest.raises(ValueError, match="not a 32-bit little-endian ELF"):
         image.sizes(path)
+
+
+def test_data_that_holds_code_is_ram(tmp_path: Path) -> None:
+    """Code that runs from RAM makes of .data a section that is not writable, as in the RP2040's Arduino core."""
+    for tool in ("arm-none-eabi-gcc", "arm-none-eabi-ld"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not on the PATH")
+    source, linked, script = tmp_path / "a.s", tmp_path / "a.elf", tmp_path / "a.ld"
+    source.write_text(
+        '.thumb\n.section .text,"ax"\n.space 100\n.section .data,"ax",%progbits\n.space 40\n.bss\n.space 8\n'
+    )
+    script.write_text(
+        "MEMORY { FLASH : ORIGIN = 0x10000000, LENGTH = 4K RAM : ORIGIN = 0x20000000, LENGTH = 4K }\n"
+        "SECTIONS { .text : { *(.text) } > FLASH .data : { *(.data) } > RAM AT > FLASH .bss : { *(.bss) } > RAM }\n"
+    )
+    gcc = ["arm-none-eabi-gcc", "-nostdlib", f"-Wl,-T,{script}", "-Wl,-e,0", str(source), "-o", str(linked)]
+    subprocess.run(gcc, check=True)
+    (data,) = [s for s in image.sections(linked.read_bytes()) if s.name == ".data"]
+    assert data.in_ram and data.size == 40
+    assert image.sizes(linked) == image.Sizes(flash=140, static_ram=48, weights=0, vectors=0)

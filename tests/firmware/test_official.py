@@ -10,14 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import pytest
 from fake import generate, need, outputs
 
 from convert import boards
 from convert.emulate import unicorn_nrf52840
-from convert.paths import BOARDS, ROOT
+from convert.paths import BOARDS, FIRMWARE, ROOT
 
 LIBRARY = {
     "library.json": '{"name": "Chirale_TensorFLowLite", "version": "2.0.0"}',
@@ -26,8 +26,13 @@ LIBRARY = {
 }
 
 
-def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Build environment nano33 of platformio.ini with the stand-in, and a library of one function as lib_deps."""
+def build(
+    tmp_path: Path, *arguments: str, libraries: tuple[str, ...] = ("library",), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Build environment nano33 of platformio.ini with the stand-in, and a library of one function as lib_deps.
+
+    `libraries`: folders of `tmp_path` that stand in for what lib_deps names.
+    """
     need("arm-none-eabi-gcc")
     for name, content in LIBRARY.items():
         path = tmp_path / "library" / name
@@ -35,7 +40,8 @@ def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
         path.write_text(content)
     ini = tmp_path / "platformio.ini"
     text = (ROOT / "platformio.ini").read_text()
-    ini.write_text(re.sub(r"^lib_deps = .*$", f"lib_deps = file://{tmp_path / 'library'}", text, flags=re.MULTILINE))
+    given = "".join(f"\n  file://{tmp_path / name}" for name in libraries)
+    ini.write_text(re.sub(r"^lib_deps =(.*(?:\n +.*)*)$", f"lib_deps ={given}", text, flags=re.MULTILINE))
     platforms = tmp_path / "platforms"
     shutil.copytree(Path(__file__).parent / "arduino_like", platforms, dirs_exist_ok=True)
     settings = {
@@ -47,7 +53,7 @@ def build(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str
         "TINYML_OUTPUT": str(tmp_path / "output"),
     }
     return subprocess.run(
-        [sys.executable, "-m", "platformio", "run", "-e", "nano33", "-d", str(ROOT), "-c", str(ini)],
+        [sys.executable, "-m", "platformio", "run", "-e", "nano33", "-d", str(ROOT), "-c", str(ini), *arguments],
         cwd=ROOT,
         env={**os.environ, **settings, **environment},
         capture_output=True,
@@ -91,12 +97,44 @@ def test_too_much_ram_fails_there_too(tmp_path: Path) -> None:
         assert not (tmp_path / "pio" / "nano33" / "firmware.bin").exists()
 
 
-@pytest.mark.parametrize("environment", ["nano33", "esp32"])
-def test_what_platformio_ini_and_the_board_say_is_the_same(environment: str) -> None:
-    text = (ROOT / "platformio.ini").read_text()
-    section = re.split(r"^\[env:", text, flags=re.MULTILINE)
-    (mine,) = [part for part in section if part.startswith(f"{environment}]")]
-    entry = boards.load(environment).tinyml.official
-    assert entry is not None
-    assert f"platform = {entry.platform}@{entry.version}\n" in mine
-    assert f"framework = {entry.framework}\n" in mine
+def test_our_kernels_compile_with_the_platform_s_old_compiler(tmp_path: Path) -> None:
+    """All of the Cortex-M4's sources, with the options of the official environment."""
+    need("arm-none-eabi-gcc")
+    old = Path(__file__).parent / "arduino_like" / "nordicnrf52" / "old_gcc.py"
+    options = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16", "-funsigned-char"]
+    kernels = FIRMWARE / "lib" / "kernels"
+    for source in sorted((kernels / "src" / "cortex_m4").glob("*.[cS]")):
+        last = ["-mfloat-abi=soft", "-I", str(kernels / "include"), "-Wall", "-Wextra", "-Werror", "-O2", "-std=gnu11"]
+        command = [sys.executable, str(old), "arm-none-eabi-gcc", *options, *last, "-c", str(source)]
+        done = subprocess.run([*command, "-o", str(tmp_path / "a.o")], capture_output=True, text=True)
+        assert done.returncode == 0, f"{source.name}: {done.stderr}"
+
+
+def test_only_the_board_s_own_port_is_taken(tmp_path: Path) -> None:
+    """The official platform takes any port; the project asks for one before anything is built."""
+    need("arm-none-eabi-gcc")
+    generate(tmp_path / "output", "nano33", "nano33")
+    start = time.monotonic()
+    result = build(tmp_path, "-t", "upload")
+    assert result.returncode != 0
+    assert "Error: no serial port has the USB ids of Arduino Nano 33 BLE (2341:005a or 2341:805a)" in result.stderr
+    assert not (tmp_path / "pio" / "nano33" / "firmware.elf").exists()
+    assert time.monotonic() - start < 60
+
+
+def test_a_named_port_is_handed_to_the_platform(tmp_path: Path) -> None:
+    import pty
+
+    generate(tmp_path / "output", "nano33", "nano33")
+    ours, theirs = pty.openpty()
+    try:
+        name = os.ttyname(theirs)
+        result = build(tmp_path, "-t", "upload", "--upload-port", name)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert f"flashing through [{name}]" in result.stdout
+        result = build(tmp_path, "-t", "upload", "--upload-port", f"{name}9")
+        assert result.returncode != 0
+        assert f"Error: serial port {name}9 does not exist" in result.stderr
+    finally:
+        os.close(ours)
+        os.close(theirs)

@@ -15,6 +15,7 @@ struct HardwareSerial {
 extern HardwareSerial Serial;
 
 extern "C" uint32_t millis();
+extern "C" uint32_t micros();
 void setup();
 void loop();
 

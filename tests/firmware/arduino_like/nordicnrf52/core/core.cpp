@@ -43,6 +43,11 @@ int HardwareSerial::available() { return 0; }
 int HardwareSerial::read() { return -1; }
 HardwareSerial::operator bool() { return true; }
 
+extern "C" uint32_t micros() {
+  static uint32_t calls;
+  return calls++;
+}
+
 extern "C" uint32_t millis() {
   static uint32_t calls;
   return calls++ / 1000;

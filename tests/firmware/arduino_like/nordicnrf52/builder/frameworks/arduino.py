@@ -7,11 +7,16 @@ from SCons.Script import DefaultEnvironment
 env = DefaultEnvironment()
 here = Path(env.PioPlatform().get_dir())
 cpu = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=softfp"]
+# The core's own options say softfp; the platform puts soft behind them. Not when linking here: given both, newer GCCs
+# take libraries in Arm code.
+soft = [*cpu, "-funsigned-char", "-mfloat-abi=soft"]
 places = {"flash_origin": 0x10000, "flash_size": 0xF0000, "ram_origin": 0x20000000, "ram_size": 0x40000}
 env.Append(
+    ASFLAGS=[option for option in soft if option.startswith("-m")],
+    ASPPFLAGS=["-x", "assembler-with-cpp"],
     CFLAGS=["-std=gnu11"],
     CXXFLAGS=["-std=gnu++14", "-fno-exceptions", "-fno-rtti"],
-    CCFLAGS=[*cpu, "-Os", "-g", "-ffunction-sections", "-fdata-sections"],
+    CCFLAGS=[*soft, "-Os", "-g", "-ffunction-sections", "-fdata-sections"],
     CPPDEFINES=[("ARDUINO", 10810), "ARDUINO_ARDUINO_NANO33BLE"],
     CPPPATH=[str(here / "core")],
     LINKFLAGS=[

@@ -1,0 +1,1 @@
+/* None of the instructions that GCC 10 brought. */
