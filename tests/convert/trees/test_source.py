@@ -176,3 +176,36 @@ def test_nothing_in_the_source_is_floating_point_or_wide() -> None:
     text = source.render(tree(4), "0" * 64)["tree_model.c"]
     for word in ("float", "double", "int64", "long long", "malloc"):
         assert word not in text, word
+
+
+TRACE_MAIN = """
+#include <stdio.h>
+#include "tree_model.h"
+void inference_trace(unsigned op, unsigned tensor, const void *data, size_t bytes) {
+  printf("%u %u", op, tensor);
+  for (size_t i = 0; i < bytes; i++) printf(" %d", ((const signed char *)data)[i]);
+  printf("\\n");
+}
+int main(void) {
+  static int8_t x[TREE_MODEL_FEATURES];
+  static int32_t scores[TREE_MODEL_CLASSES];
+  for (int i = 0; i < TREE_MODEL_FEATURES; i++) x[i] = (int8_t)(i * 7 - 100);
+  tree_model_run(x, scores);
+  return 0;
+}
+"""
+
+
+@has_compiler
+def test_a_profile_sees_the_projection_and_the_path(tmp_path: Path) -> None:
+    of = tree(11)
+    emit.write_tree(tmp_path, {**source.render(of, "0" * 64), "main.c": TRACE_MAIN})
+    sources = [str(tmp_path / name) for name in ("tree_model.c", "main.c")]
+    flags = ["-DINFERENCE_TRACE", f"-I{FIRMWARE / 'lib' / 'kernels' / 'include'}", "-o", str(tmp_path / "traced")]
+    subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", *sources, *flags], check=True)
+    text = subprocess.run([str(tmp_path / "traced")], check=True, capture_output=True, text=True).stdout
+    lines = [[int(word) for word in line.split()] for line in text.splitlines()]
+    x = (np.arange(30) * 7 - 100).astype(np.int8)
+    z = np.clip(of.z.astype(int) @ x + of.bias >> of.shift_z, -128, 127)
+    assert lines[0] == [0, 2, *z]
+    assert lines[1] == [1, 4, *reference.run(of, x[None]).view(np.int8)[0]]
