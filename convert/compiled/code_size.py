@@ -33,7 +33,7 @@ def estimate(cpu: str, architecture: str, optimize: str, kernels: Iterable[str |
     calls = [kernel for kernel in kernels if kernel is not None]
     try:
         known = _known()[core(cpu, architecture)][optimize]
-        needed = {number for kernel in set(calls) for number in known["kernels"][kernel]}
+        needed: set[int] = {number for kernel in set(calls) for number in known["kernels"][kernel]}
     except KeyError:
         return None
     sizes: list[int] = list(known["sections"].values())
