@@ -8,22 +8,28 @@
  * far as the portable kernels allow, which take two channels of two rows and four of one. */
 enum { TWO_ROWS = 2, ONE_ROW = 4 };
 
-/* One channel's weights by a row or two; rows longer than a sum of 24 bits holds are cut. */
-static void dots(const int8_t *row0, const int8_t *row1, const KERNELS_FLASH int8_t *weights, uint16_t depth,
-                 int32_t *sums) {
+/* One channel's weights by a row or two. */
+static void dot(const int8_t *row0, const int8_t *row1, const KERNELS_FLASH int8_t *weights, uint16_t count,
+                int32_t *sums) {
+  if (row1) {
+    kernels_avr_dot2(row0, row1, weights, count, sums);
+  } else {
+    sums[0] = kernels_avr_dot(row0, weights, count);
+  }
+}
+
+/* The same for rows that are longer than a sum of 24 bits holds. */
+static __attribute__((noinline)) void long_dot(const int8_t *row0, const int8_t *row1,
+                                               const KERNELS_FLASH int8_t *weights, uint16_t depth, int32_t *sums) {
   sums[0] = sums[1] = 0;
   while (depth > 0) {
     const uint16_t count = depth < KERNELS_AVR_DOT ? depth : KERNELS_AVR_DOT;
-    if (row1) {
-      int32_t part[2];
-      kernels_avr_dot2(row0, row1, weights, count, part);
-      sums[0] += part[0];
-      sums[1] += part[1];
-      row1 += count;
-    } else {
-      sums[0] += kernels_avr_dot(row0, weights, count);
-    }
+    int32_t part[2] = {0, 0};
+    dot(row0, row1, weights, count, part);
+    sums[0] += part[0];
+    sums[1] += part[1];
     row0 += count;
+    if (row1) row1 += count;
     weights += count;
     depth -= count;
   }
@@ -42,7 +48,11 @@ void kernels_two_rows_s8(const int8_t *row0, const int8_t *row1, kernels_int dep
     int8_t outputs[ONE_ROW][2];
     for (uint8_t c = 0; c < together; c++) {
       int32_t sums[2];
-      dots(row0, row1, weights, length, sums);
+      if (length <= KERNELS_AVR_DOT) {
+        dot(row0, row1, weights, length, sums);
+      } else {
+        long_dot(row0, row1, weights, length, sums);
+      }
       outputs[c][0] = kernels_output(stage, channel, sums[0]);
       if (row1) outputs[c][1] = kernels_output(stage, channel, sums[1]);
       weights += length;
