@@ -15,9 +15,11 @@
 #define MILLIHERTZ 119000u
 #endif
 
-// How the board is worn: for each axis of the training data (x, y, z) the board's axis and its sign. How the watch lay
-// on the wrists is not known from the recordings; whoever wears the board turns it, or changes these, until a slow
-// pendulum looks as in training: gravity mostly along +y of the recordings (mean acceleration 0.0, 0.4, -0.1 g).
+// How the board is worn: for each axis of the training data (x, y, z) the board's axis and its sign. The watch's own
+// axes are not documented with the recordings, nor which side is which arm. Their means say: with the arm hanging
+// (pendulum, trapezius) 1 g along +x on side 0 and along -x on side 1, with the forearm bent forward (rotations) 0.9 to
+// 1 g along +y. Whoever wears the board turns it, or changes these, until its accelerations look like that; gyroscope
+// axes follow.
 #ifndef LIVE_AXES
 #define LIVE_AXES \
   { 0, 1, 2 }
