@@ -1,7 +1,8 @@
-# The two commands of the README. Both set up everything first: a virtual environment with the pinned packages, and
+# The commands of the README. All set up everything first: a virtual environment with the pinned packages, and
 # the system's compilers and emulators.
 #
 #   make build BOARD=nano33     python convert/build.py --board nano33 (ARGS="..." adds options)
+#   make upload BOARD=nano33    python convert/upload.py --board nano33 (ARGS="--port ..." adds options)
 #   make test                   pytest (ARGS="..." adds options)
 #
 # and make test-all, which also runs every model on every board.
@@ -12,10 +13,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 C_SOURCES = $(shell git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp' 'tests/*.c' 'tests/*.h')
 
-.PHONY: build test test-all setup tools check format clean
+.PHONY: build upload test test-all setup tools check format clean
 
 build: setup
 	$(BIN)/python convert/build.py --board $(BOARD) $(ARGS)
+
+upload: setup
+	$(BIN)/python convert/upload.py --board $(BOARD) $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fake import generate, need
 
-from convert import flash
+from convert import boards, flash, toolchain, upload
 from convert.errors import ToolError, UsageError
 from convert.flash import Port
 from convert.paths import BOARDS, ROOT
@@ -377,6 +378,76 @@ def test_every_bare_environment_has_a_tool_or_an_emulator() -> None:
                 assert board["build"]["mcu"] in flash.BOARD_IDS
             if found.get("upload") == "pyocd":
                 assert board["debug"]["pyocd_target"]
+
+
+# convert/upload.py
+
+
+@pytest.fixture
+def upload_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """(exit code, output) of convert/upload.py for what was built last, without a network and without platforms."""
+    monkeypatch.setattr(toolchain, "installed", lambda _: False)
+    monkeypatch.setattr(toolchain, "registry_has", lambda *_, **__: False)
+
+    def run(board: str, *arguments: str, built: str | None = None) -> tuple[int, str]:
+        output = tmp_path / f"output_{board}"
+        generate(output, board, built or board)
+        if built:
+            (output / "report.json").write_text(json.dumps({"environment": built}))
+        result = CliRunner().invoke(upload.main, ["--board", board, "--output", str(output), *arguments])
+        return result.exit_code, result.output
+
+    return run
+
+
+def test_an_official_platform_that_is_out_of_reach_is_one_line(upload_: Callable[..., tuple[int, str]]) -> None:
+    """PlatformIO alone takes a minute and says nothing."""
+    code, output = upload_("nano33", "--environment", "nano33")
+    assert code == 5
+    assert output.startswith("Error: environment nano33 flashes through platform nordicnrf52, which is not installed,")
+    assert "with a network run the same again, or without one flash nano33_bare with --environment" in output
+    assert output.count("\n") == 1
+
+
+def test_the_registry_is_given_two_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, float] = {}
+    monkeypatch.setattr(toolchain, "installed", lambda _: False)
+    monkeypatch.setattr(toolchain, "registry_has", lambda *_, **more: given.update(more))
+    board = boards.load("nano33")
+    assert board.tinyml.official is not None
+    with pytest.raises(ToolError):
+        upload.check(board, board.tinyml.official, tmp_path, None, None)
+    assert given == {"seconds": 2.0}
+
+
+def test_what_was_built_last_is_flashed(upload_: Callable[..., tuple[int, str]], path: Callable[..., Path]) -> None:
+    path(pyocd=probes("0669FF"))
+    assert upload_("nano33", "--check-only", built="nano33_bare") == (0, "environment nano33_bare can be flashed\n")
+    code, output = upload_("nano33", "--check-only", built="nano33")
+    assert code == 5 and "environment nano33 flashes through platform" in output
+
+
+def test_a_missing_tool_ends_convert_upload_too(
+    upload_: Callable[..., tuple[int, str]], path: Callable[..., Path]
+) -> None:
+    path()
+    code, output = upload_("nano33", built="nano33_bare")
+    assert (code, output.count("\n")) == (5, 1)
+    assert output.startswith("Error: pyocd, which flashes Arduino Nano 33 BLE, is not on the PATH")
+
+
+def test_wrong_use(upload_: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    code, output = upload_("qemu_m4")
+    assert code == 2
+    assert output == (
+        "Error: QEMU mps2-an386 (Cortex-M4F) is an emulator, there is nothing to upload to; "
+        "try a board such as nano33\n"
+    )
+    code, output = upload_("nano33", "--environment", "nano34")
+    assert code == 2 and "cannot be flashed from environment 'nano34'; allowed are nano33 or nano33_bare" in output
+    result = CliRunner().invoke(upload.main, ["--board", "nano33", "--output", str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"{tmp_path} holds nothing generated; run: python convert/build.py --board nano33" in result.output
 
 
 # PlatformIO
