@@ -126,7 +126,9 @@ def _details(board: fitting.BoardFit) -> RenderableType | None:
     counted = None if m.instructions is None else f"{m.instructions:,} instructions"
     figures = [text for text in (counted, latency.text(board.latency), energy.text(board.energy)) if text]
     head = f"{board.board}: {'; '.join(figures) or 'run without figures'}"
-    return _block(Text(head), [Text(f"run on {m.date} in {m.emulator}, environment {m.environment}", style="dim")])
+    result = "" if m.passed else "; its outputs DIFFERED"
+    about = f"run on {m.date} in {m.emulator}, environment {m.environment}{result}"
+    return _block(Text(head), [Text(about, style="dim" if m.passed else "red")])
 
 
 def _block(head: Text, lines: Sequence[Text]) -> RenderableType:

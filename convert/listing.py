@@ -45,7 +45,7 @@ def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
             "\n".join(runtimes(board)),
             "none" if section.official is None else _named(section.official),
             "\n".join(f"{e.name}:\n  {e.emulator or 'no emulator'}" for e in inside) or "none",
-            _verdict(verified.latest(records, board.id)),
+            _verdict(verified.newest(records, board.id)),
         )
     return result
 
@@ -59,19 +59,24 @@ def _named(environment: Environment) -> str:
     return "\n".join(filter(None, (f"{environment.name}:", environment.platform, environment.version)))
 
 
-def _verdict(record: verified.Record | None) -> Text:
-    """When and how a board was last run, and whether every vector's output was equal."""
-    if record is None:
+def _verdict(runs: Sequence[verified.Record]) -> Text:
+    """When a board was last run, how many of all vectors' outputs were equal that day, and what ran."""
+    if not runs:
         return Text("never", style="dim")
-    result = f"{record.equal} of {record.vectors} equal"
-    if not record.passed:
-        result = f"{record.vectors - record.equal} of {record.vectors} DIFFER" if record.vectors else "none ran"
-    text = Text(f"{record.date}: ").append(result, style="green" if record.passed else "bold red")
-    return text.append(f"\n{record.environment}\n{record.model}, {record.runtime}", style="dim")
+    failed = [r for r in runs if not r.passed]
+    vectors, equal = sum(r.vectors for r in runs), sum(r.equal for r in runs)
+    result = f"{vectors - equal} of {vectors} DIFFER" if vectors > equal else f"{equal} of {vectors} equal"
+    if failed and vectors == equal:
+        result = f"{len(failed)} of {len(runs)} STOPPED"
+    text = Text(f"{runs[0].date}: ").append(result, style="bold red" if failed else "green")
+    told = failed or runs
+    environments, models = (
+        (", ".join(dict.fromkeys(getattr(r, key) for r in told))) for key in ("environment", "model")
+    )
+    return text.append(f"\n{environments}\n{models}", style="dim")
 
 
 def _entry(board: Board, records: Sequence[verified.Record]) -> dict[str, object]:
-    latest = verified.latest(records, board.id)
     return {
         "board": board.id,
         "name": board.name,
@@ -91,5 +96,5 @@ def _entry(board: Board, records: Sequence[verified.Record]) -> dict[str, object
             }
             for e in board.environments
         ],
-        "verified": None if latest is None else latest.model_dump(),
+        "verified": [run.model_dump() for run in verified.newest(records, board.id)],
     }

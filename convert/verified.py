@@ -97,7 +97,14 @@ def save(records: Iterable[Record], folder: Path = BOARDS) -> None:
     atomic_write(folder / FILE, text.getvalue())
 
 
-def latest(records: Sequence[Record], board: str, sha256: str | None = None) -> Record | None:
-    """The newest record of a board, or of a model on it; a passed one before others of the same day."""
-    found = [r for r in records if r.board == board and sha256 in (None, r.sha256)]
-    return max(found, key=lambda r: (r.date, r.passed), default=None)
+def newest(records: Sequence[Record], board: str) -> list[Record]:
+    """All runs of a board on the day of its last one."""
+    found = [r for r in records if r.board == board]
+    day = max((r.date for r in found), default="")
+    return [r for r in found if r.date == day]
+
+
+def latest(records: Sequence[Record], board: str, sha256: str) -> Record | None:
+    """The newest run of a model on a board; of one day, one that counted instructions before others."""
+    found = [r for r in records if r.board == board and r.sha256 == sha256]
+    return max(found, key=lambda r: (r.date, r.instructions is not None), default=None)

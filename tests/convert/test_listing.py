@@ -25,12 +25,16 @@ RUN = verified.Record(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """All boards, two of them verified, one of these with a difference."""
+    """All boards, three of them verified: one equal, one with a difference in one of two runs, one without an end."""
     made = tmp_path / "boards"
     made.mkdir()
     for path in BOARDS.glob("*.json"):
         shutil.copy(path, made)
-    verified.save([RUN, RUN.model_copy(update={"board": "qemu_m4", "environment": "qemu_m4", "equal": 19})], made)
+    other = {"board": "qemu_m4", "environment": "qemu_m4"}
+    wrong = RUN.model_copy(update=other | {"equal": 19, "model": "digits"})
+    stopped = RUN.model_copy(update={"board": "qemu_m3", "environment": "qemu_m3", "vectors": 0, "equal": 0})
+    older = RUN.model_copy(update={"date": "2026-11-22", "model": "motion", "equal": 0})
+    verified.save([RUN, older, RUN.model_copy(update=other), wrong, stopped], made)
     return made
 
 
@@ -63,21 +67,24 @@ def test_the_last_verification_is_said_and_never_where_there_was_none(folder: Pa
     text = shown(folder)
     assert "2026-11-23" in row(text, "nano33") and "21 of 21 equal" in row(text, "nano33")
     assert "fashion" in row(text, "nano33")
-    assert "2 of 21 DIFFER" in row(text, "qemu_m4")
+    assert "motion" not in row(text, "nano33"), "that was a day before"
+    assert "2 of 42 DIFFER" in row(text, "qemu_m4"), "of both runs"
+    assert "digits" in row(text, "qemu_m4") and "fashion" not in row(text, "qemu_m4"), "the one that differs is named"
+    assert "1 of 1 STOPPED" in row(text, "qemu_m3")
     assert "never" in row(text, "esp32") and "never" not in row(text, "nano33")
 
 
 def test_as_json(folder: Path) -> None:
     entries = {e["board"]: e for e in json.loads(shown(folder, as_json=True))["boards"]}
     assert list(entries) == boards.names(folder)
-    assert entries["nano33"]["verified"]["equal"] == 21 and entries["esp32"]["verified"] is None
+    assert [run["equal"] for run in entries["nano33"]["verified"]] == [21] and entries["esp32"]["verified"] == []
     kinds = {e["name"]: e["kind"] for e in entries["nano33"]["environments"]}
     assert kinds == {"nano33": "official", "nano33_bare": "bare"}
 
 
 def test_the_command_lists_and_json_alone_is_wrong_use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "BOARDS", folder)
-    assert "2 of 21 DIFFER" in CliRunner().invoke(build.main, ["--list-boards"]).output
+    assert "2 of 42 DIFFER" in CliRunner().invoke(build.main, ["--list-boards"]).output
     listed = CliRunner().invoke(build.main, ["--list-boards", "--json"])
     assert json.loads(listed.output)["schema"] == 1
     wrong = CliRunner().invoke(build.main, ["--board", "nano33", "--json"])

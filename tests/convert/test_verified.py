@@ -58,12 +58,17 @@ def test_passed_needs_every_vector_and_at_least_one(vectors: int, equal: int, pa
     assert record(vectors=vectors, equal=equal).passed is passed
 
 
-def test_the_latest_of_a_board_or_of_a_model_on_it() -> None:
+def test_the_newest_runs_of_a_board_are_those_of_its_last_day() -> None:
+    old, new, failed = record(date="2026-11-20"), record(), record(model="fashion", equal=0)
+    assert verified.newest([old, failed, new, record(board="uno", date="2026-12-01")], "qemu_m4") == [failed, new]
+    assert verified.newest([new], "uno") == []
+
+
+def test_the_latest_run_of_a_model_has_its_figures() -> None:
     old, new = record(date="2026-11-20", sha256="cd" * 32), record()
-    failed = record(model="fashion", equal=0)
-    assert verified.latest([failed, new, old], "qemu_m4") == new, "of one day, the passed one"
+    uncounted = record(environment="another", instructions=None)
+    assert verified.latest([uncounted, new, old], "qemu_m4", "ab" * 32) == new
     assert verified.latest([new, old], "qemu_m4", "cd" * 32) == old
-    assert verified.latest([new, old], "uno") is None
     assert verified.latest([new, old], "qemu_m4", "ef" * 32) is None
 
 
