@@ -62,7 +62,15 @@ void port_write_text(const char *text, size_t bytes) {
 }
 #endif
 
-int port_read(void) { return TINYML_SERIAL.available() > 0 ? TINYML_SERIAL.read() : -1; }
+int port_read(void) {
+  if (TINYML_SERIAL.available() > 0) return TINYML_SERIAL.read();
+#if defined(ESP32)
+  /* Asked for ever, the idle task would never run, and the core's watchdog wants it to. */
+  static uint16_t in_vain;
+  if (++in_vain == 0) delay(1);
+#endif
+  return -1;
+}
 
 static bool connected(void) { return TINYML_SERIAL ? true : false; }
 
