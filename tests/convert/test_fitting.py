@@ -13,10 +13,10 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 from tflite_builder import Sweep
 from trees.samples import tree as random_tree
 
-from convert import boards, budget, compiled, fit, fitting, graph, plan, project, sarif, tflm, verified
+from convert import boards, budget, compiled, fit, fitting, golden, graph, plan, project, sarif, tflm, verified
 from convert.boards import Board
 from convert.compiled import code_size
-from convert.errors import UsageError
+from convert.errors import ToolError, UsageError
 from convert.golden import ArenaUse
 from convert.graph import Graph
 from convert.paths import BOARDS, ROOT
@@ -485,6 +485,17 @@ def test_wrong_use_is_exit_code_2(folder: Path, model: Path, args: tuple[object,
     result = command(*(model if a == "MODEL" else a for a in args))
     assert result.exit_code == 2, result.output
     assert message in result.output and "Traceback" not in result.output
+
+
+def test_a_tool_that_fails_is_exit_code_5(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del folder
+
+    def crash(*_args: object, **_more: object) -> None:
+        raise ToolError("TFLite Micro crashed on the host (signal SIGSEGV)")
+
+    monkeypatch.setattr(golden, "cached", crash)
+    result = command("--model", model)
+    assert result.exit_code == 5 and "error: TFLite Micro crashed on the host" in result.output
 
 
 def test_a_broken_record_is_exit_code_2(folder: Path, model: Path) -> None:
