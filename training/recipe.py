@@ -60,6 +60,14 @@ class Motion(Section):
     test_subjects: list[int] = Field(default=[8, 9, 10], min_length=1)  # people of whom nothing is trained on
 
 
+class WavFolder(Section):
+    """A folder of your own with one subfolder of WAV files a class (16 bits, one channel)."""
+
+    dataset: Literal["wav_folder"]
+    folder: str = Field(min_length=1)
+    test_share: float = Field(default=0.2, gt=0, lt=1)  # of the files, chosen by the hash of their names
+
+
 # [preprocessing]
 
 
@@ -289,7 +297,7 @@ class Require(Section):
     min_sparsity: Share | None = None  # zeros in the pruned layers' kernels
 
 
-Data = Annotated[Union[FashionMnist, Digits, BreastCancer, Motion], Field(discriminator="dataset")]  # noqa: UP007 (see _members)
+Data = Annotated[Union[FashionMnist, Digits, BreastCancer, Motion, WavFolder], Field(discriminator="dataset")]  # noqa: UP007 (see _members)
 Model = Annotated[Union[DsCnn, LeNet, TemporalCnn, Bonsai], Field(discriminator="architecture")]  # noqa: UP007
 Step = Annotated[Union[Prune, Qat, Pqat, Iht], Field(discriminator="technique")]  # noqa: UP007
 
@@ -299,7 +307,11 @@ Preprocessing = Annotated[
     Field(discriminator="kind"),
 ]
 # Which kinds a data set's raw form goes with, the default first; other data sets have no raw form.
-KINDS = {"motion": ("window", "normalise"), "fashion_mnist": ("image",)}
+KINDS = {
+    "motion": ("window", "normalise"),
+    "fashion_mnist": ("image",),
+    "wav_folder": ("mfcc", "spectrogram"),
+}
 MOVED = {"data.window": "preprocessing.length", "data.hop": "preprocessing.hop"}
 
 

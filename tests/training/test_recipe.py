@@ -12,15 +12,16 @@ from training.recipe import Recipe
 INVALID = ROOT / "tests" / "invalid" / "recipes"
 
 SENTENCES = {
-    "band_above_half_the_rate": "preprocessing: low_hz = 125 and high_hz = 7500 do not rise to at most half of rate = 8000",
+    "band_above_half_the_rate": "preprocessing: low_hz = 125 and high_hz = 7500 do not rise to at most half of "
+    "rate = 8000",
     "fft_shorter_than_frame": "preprocessing: fft = 512 is not a power of two of at least frame = 600",
     "more_coefficients_than_bands": "preprocessing: coefficients = 41 is more than bands = 40",
     "preprocessing_for_sound_on_motion": 'preprocessing.kind = "spectrogram" does not go with data.dataset = "motion"; '
     "it takes normalise or window",
-    "preprocessing_of_another_data_set": 'preprocessing.kind = "mfcc" does not go with data.dataset = "digits"; it takes '
-    "none: leave the table out",
-    "unknown_preprocessing": 'preprocessing.kind = "windows" is unknown; allowed are image, mfcc, normalise, spectrogram '
-    "or window; did you mean 'window'?",
+    "preprocessing_of_another_data_set": 'preprocessing.kind = "mfcc" does not go with data.dataset = "digits"; '
+    "it takes none: leave the table out",
+    "unknown_preprocessing": 'preprocessing.kind = "windows" is unknown; allowed are image, mfcc, normalise, '
+    "spectrogram or window; did you mean 'window'?",
     "window_in_data": "unknown key data.window; it is preprocessing.length now",
     "accuracy_in_percent": "require.int8_accuracy = 90 is out of range; it must be at most 1.0",
     "block_with_unknown_key": "unknown key model.blocks[0].strides; allowed here are filters or stride; "
@@ -49,8 +50,8 @@ SENTENCES = {
     "unknown_architecture": 'model.architecture = "resnet" is unknown; allowed are bonsai, ds_cnn, lenet or '
     "temporal_cnn; did you mean 'lenet'?",
     "unknown_augmentation": "unknown key train.augment.rotate; allowed here are flip, noise, scale or shift",
-    "unknown_dataset": 'data.dataset = "digit" is unknown; allowed are breast_cancer, digits, fashion_mnist or motion; '
-    "did you mean 'digits'?",
+    "unknown_dataset": 'data.dataset = "digit" is unknown; allowed are breast_cancer, digits, fashion_mnist, motion '
+    "or wav_folder; did you mean 'digits'?",
     "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
     "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
     "unknown_key_at_top": "unknown key sede; allowed here are compress, data, description, model, name, preprocessing, "
