@@ -14,7 +14,7 @@ _IDENT = b"\x7fELF\x01\x01"  # 32 bits, little-endian
 _NOBITS = 8
 _WRITE, _ALLOC = 1, 2
 # Room that a core's linker script keeps for heap and stack: reserved, not used; the stack has a budget of its own.
-_RESERVED = (".heap", ".stack")
+_RESERVED = (".heap", ".stack", "._user_heap_stack")
 
 
 @dataclass(frozen=True)

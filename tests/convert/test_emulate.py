@@ -64,10 +64,12 @@ def test_data_that_holds_code_is_ram(tmp_path: Path) -> None:
     source, linked, script = tmp_path / "a.s", tmp_path / "a.elf", tmp_path / "a.ld"
     source.write_text(
         '.thumb\n.section .text,"ax"\n.space 100\n.section .data,"ax",%progbits\n.space 40\n.bss\n.space 8\n'
+        '.section ._user_heap_stack,"aw",%nobits\n.space 200\n'
     )
     script.write_text(
         "MEMORY { FLASH : ORIGIN = 0x10000000, LENGTH = 4K RAM : ORIGIN = 0x20000000, LENGTH = 4K }\n"
-        "SECTIONS { .text : { *(.text) } > FLASH .data : { *(.data) } > RAM AT > FLASH .bss : { *(.bss) } > RAM }\n"
+        "SECTIONS { .text : { *(.text) } > FLASH .data : { *(.data) } > RAM AT > FLASH .bss : { *(.bss) } > RAM\n"
+        "._user_heap_stack : { *(._user_heap_stack) } > RAM }\n"
     )
     gcc = ["arm-none-eabi-gcc", "-nostdlib", f"-Wl,-T,{script}", "-Wl,-e,0", str(source), "-o", str(linked)]
     subprocess.run(gcc, check=True)
