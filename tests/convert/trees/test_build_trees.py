@@ -184,7 +184,7 @@ def test_without_a_compiler_sources_are_emitted_and_the_exit_code_is_5(
 
 
 def test_the_blame_where_the_c_itself_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    from samples import tree
+    from tree_samples import tree
 
     from convert.trees import host, view
 

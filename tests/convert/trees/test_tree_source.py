@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from samples import inputs, tree
+from tree_samples import inputs, tree
 
 from convert import emit
 from convert.errors import ToolError

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from samples import inputs, tree, weights
+from tree_samples import inputs, tree, weights
 
 from convert.errors import UsageError
 from convert.trees import bonsai, reference

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from samples import inputs, tree
+from tree_samples import inputs, tree
 
 from convert.errors import UsageError
 from convert.trees import container, reference, view
