@@ -20,9 +20,11 @@ def show(console: Console, as_json: bool = False, folder: Path = BOARDS) -> None
     records = verified.load(folder)
     if as_json:
         entries = [_entry(board, records) for board in known]
-        console.print(json.dumps({"schema": 1, "boards": entries}, indent=2), highlight=False, markup=False)
+        console.print(json.dumps({"schema": 1, "boards": entries}, indent=2), highlight=False, markup=False, soft_wrap=True)
     else:
         console.print(table(known, records))
+        for line in notes(known):
+            console.print(Text(line))
 
 
 def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
@@ -48,6 +50,13 @@ def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
             _verdict(verified.newest(records, board.id)),
         )
     return result
+
+
+def notes(known: Sequence[Board]) -> list[str]:
+    """What is to be known of environments, `NAME, NAME: text`; a line a text."""
+    environments = [e for board in known for e in board.environments if e.note is not None]
+    texts = dict.fromkeys(e.note for e in environments)
+    return [f"{', '.join(e.name for e in environments if e.note == text)}: {text}" for text in texts]
 
 
 def runtimes(board: Board) -> list[str]:
@@ -93,6 +102,7 @@ def _entry(board: Board, records: Sequence[verified.Record]) -> dict[str, object
                 "version": e.version,
                 "runtimes": list(e.runtimes),
                 "emulator": e.emulator,
+                "note": e.note,
             }
             for e in board.environments
         ],
