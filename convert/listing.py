@@ -20,7 +20,9 @@ def show(console: Console, as_json: bool = False, folder: Path = BOARDS) -> None
     records = verified.load(folder)
     if as_json:
         entries = [_entry(board, records) for board in known]
-        console.print(json.dumps({"schema": 1, "boards": entries}, indent=2), highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            json.dumps({"schema": 1, "boards": entries}, indent=2), highlight=False, markup=False, soft_wrap=True
+        )
     else:
         console.print(table(known, records))
         for line in notes(known):
