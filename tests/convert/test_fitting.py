@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from models import Op, T, tflite, write
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 from tflite_builder import Sweep
-from trees.samples import tree as random_tree
+from trees.tree_samples import tree as random_tree
 
 from convert import boards, budget, compiled, fit, fitting, golden, graph, plan, project, sarif, tflm, verified
 from convert.boards import Board
