@@ -5,7 +5,7 @@ import importlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,12 @@ class Built:
             ways = [f"--environment {name}" for name in able] + ["--port with the board's serial port"]
             raise UsageError(f"environment {self.environment.name} has no emulator; take {' or '.join(ways)}")
         return self.environment.emulator
+
+    def counting(self) -> "Built":
+        """The same with the emulator that counts instructions, where its own does not (convert.emulate)."""
+        module = importlib.import_module(f"convert.emulate.{self.emulator}")
+        emulator = getattr(module, "COUNTED_BY", self.emulator)
+        return replace(self, environment=self.environment.model_copy(update={"emulator": emulator}))
 
     def flash_command(self, application: str) -> str:
         """What puts an application on the board."""

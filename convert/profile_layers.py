@@ -44,6 +44,7 @@ def main(
         built = builds.find(board, output, recipe, model, environment)
         test = samples.load(built.output, built.command)
         known = layers.operators(built)
+        built = built.counting() if port == builds.EMULATOR else built
         application = layers.application(built, port)
         with builds.connected(built, test, port, application, baud=baud, patience=1.0, timeout=timeout) as session:
             measured = layers.measure(session, known, test)

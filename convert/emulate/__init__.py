@@ -7,6 +7,8 @@ says so.
 `connect(image: Path, board: Board, environment: Environment) -> Link` starts it and leaves it running, its serial port
 in the caller's hands.
 
+A module whose emulator and firmware count no instructions names one in COUNTED_BY that connects and counts.
+
 ToolError where the emulator is missing or does not start.
 """
 

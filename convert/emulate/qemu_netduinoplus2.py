@@ -2,23 +2,18 @@
 
 Its RCC, PWR and GPIO registers read as 0, so a clock never starts: the firmware goes on as on a chip whose crystal is
 broken, at 16 MHz. Its timers count every instruction as one cycle of that, so that time is no time of the hardware's.
-The chip does not count instructions; one inference of the same image is counted exactly in Unicorn's Cortex-M4, with a
-USART that takes everything.
+The chip does not count instructions; one inference of the same image is counted exactly in Unicorn's Cortex-M4.
 """
 
 import time
 from pathlib import Path
 
 from convert.boards import Board, Environment
-from convert.emulate import Transcript, cortex_m, process, qemu
+from convert.emulate import Transcript, cortex_m, process, qemu, unicorn_stm32f4
 
 NAME = "qemu_netduinoplus2"
 _TOOL = "qemu-system-arm"
-
-_USART1, _SR = 0x40011000, 0x00
-_TXE_TC = 0xC0
-# Plain memory where the firmware configures timer, power, pins, clock, flash and the core; (address, bytes).
-_REGISTERS = ((0x40000000, 0x1000), (0x40007000, 0x1000), (0x40020000, 0x4000), (0xE000E000, 0x1000))
+COUNTED_BY = "unicorn_stm32f4"
 
 
 def _command(image: Path, board: Board) -> list[str]:
@@ -32,15 +27,9 @@ def run(image: Path, board: Board, environment: Environment, timeout: float) -> 
     """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
     start = time.monotonic()
     transcript = process.transcript(_command(image, board), NAME, image, timeout)
-    return cortex_m.counted(transcript, _unicorn(image, board, environment), start + timeout)
+    return cortex_m.counted(transcript, unicorn_stm32f4.start(image, board, environment)[0], start + timeout)
 
 
 def connect(image: Path, board: Board, _environment: Environment) -> process.Process:
     """Start the ELF file `image` with its USART 1 in the caller's hands; see convert.emulate."""
     return process.Process(_command(image, board), NAME)
-
-
-def _unicorn(image: Path, board: Board, environment: Environment) -> cortex_m.Machine:
-    machine = cortex_m.Machine(cortex_m.load(image), board, environment, _REGISTERS)
-    machine.answer(_USART1, 0x1000, lambda offset: _TXE_TC if offset == _SR else 0)
-    return machine
