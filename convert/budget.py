@@ -111,6 +111,9 @@ def estimate(
     """
     overhead, name = _environment(board, environment)["overhead"], "core and start-up"
     ram, flash = _memories(board, build, environment, Part(name, overhead["ram"]), Part(name, overhead["flash"]))
+    # On processors with a separate flash: constants that kernels read like any other input.
+    if operands := build["memory"][build["runtimes"][environment]].get("operands", 0):
+        ram = replace(ram, parts=(*ram.parts, Part("constant operands", operands)))
     if code is not None:
         flash = replace(flash, parts=(*flash.parts, Part("estimated code", code)))
     return ram, flash

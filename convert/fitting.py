@@ -182,7 +182,7 @@ class Candidate:
             return project.Image({}, tflm.plan_arena(self.graph, self.measured).bytes, len(self.graph.data))
         model = compiled.compile_model(self.graph, target, optimize)
         self._kernels[target, optimize] = tuple(layer.kernel for layer in model.lowered)
-        return project.Image({}, model.arena_bytes, model.weight_bytes, {"plan": model.plan.status})
+        return project.Image({}, model.arena_bytes, model.weight_bytes, project.plan_of(model))
 
 
 def environments(board: Board) -> tuple[Environment, ...]:

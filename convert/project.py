@@ -25,11 +25,18 @@ class Image:
     plan: Mapping[str, int | str] = field(default_factory=dict)  # what is known of the arena's plan, for the report
 
 
+def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
+    """What is known of a compiled model's RAM besides the size of its arena."""
+    plan: dict[str, int | str] = {"lower_bound": model.lower_bound, "plan": model.plan.status}
+    if model.ram_bytes:
+        plan["operands"] = model.ram_bytes
+    return plan
+
+
 def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize) -> Image:
     model = compiled.compile_model(graph, board.target, optimize)
-    plan: dict[str, int | str] = {"lower_bound": model.lower_bound, "plan": model.plan.status}
     files = {**model.render(), "layers.json": json.dumps([asdict(layer) for layer in model.layers], indent=1) + "\n"}
-    return Image(files, model.arena_bytes, model.weight_bytes, plan)
+    return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model))
 
 
 def _tflm(_board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize) -> Image:

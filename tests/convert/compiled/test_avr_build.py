@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 from tflite_builder import Sweep
 
-from convert import build, compilers
+from convert import budget, build, compilers
 from convert.compiled import avr
+from convert.paths import BOARDS
 
 CORE = Path("/usr/share/arduino/hardware/arduino/avr/cores/arduino/Arduino.h")
 
@@ -44,6 +45,11 @@ def test_a_model_runs_on_the_uno(tmp_path: Path) -> None:
     assert (report["environment"], report["runtime"]) == ("uno_bare", "compiled")
     assert report["smoke"]["passed"] and report["smoke"]["vectors"] == 21
     assert report["smoke"]["instructions_per_inference"] < report["smoke"]["cycles_per_inference"] < 1_000_000
+    build_json = json.loads((tmp_path / "out" / "generated" / "build.json").read_text())
+    assert build_json["memory"]["compiled"]["operands"] == 4
+    board = json.loads((BOARDS / "uno.json").read_text())
+    ram, _ = budget.estimate(board, build_json, "uno_bare")
+    assert budget.Part("constant operands", 4) in ram.parts
     memory = report["memory"]
     assert memory["stack"] < memory["stack_reserve"]
     # Nothing of the model is in RAM but the arena and the operand that a kernel reads there.
