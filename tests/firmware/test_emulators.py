@@ -189,23 +189,35 @@ def received(link: Link, count: int, seconds: float = 30) -> bytes:
     return data
 
 
+def echoes(link: Link) -> None:
+    """Whether bytes come back: all values, one by one and many at once, in their order."""
+    start = b""
+    while b"ready\n" not in start:
+        more = received(link, 1)
+        assert more, start
+        start += more
+    for sent in (b"\0", b"\xff\r\n\x03", bytes(range(256)), bytes(range(255, -1, -1)) * 8):
+        link.write(sent)
+        assert received(link, len(sent)) == sent
+    assert link.read(0.05) == b""
+
+
 @pytest.mark.parametrize("environment", EMULATED)
 def test_bytes_come_back(build: Build, environment: str) -> None:
-    """All values, one by one and many at once, in their order."""
     if environment in DEAF:
         with pytest.raises(ToolError, match=r"passes no bytes to the serial port of .*; take --environment "):
             emulator(environment).connect(build(environment).elf, *entry_of(environment))
         return
     with linked(build, environment, body=ECHO, head=PORT) as link:
-        start = b""
-        while b"ready\n" not in start:
-            more = received(link, 1)
-            assert more, start
-            start += more
-        for sent in (b"\0", b"\xff\r\n\x03", bytes(range(256)), bytes(range(255, -1, -1)) * 8):
-            link.write(sent)
-            assert received(link, len(sent)) == sent
-        assert link.read(0.05) == b""
+        echoes(link)
+
+
+@pytest.mark.parametrize("environment", ["blackpill_bare", pytest.param("pico_bare", marks=pytest.mark.exhaustive)])
+def test_bytes_come_back_where_inferences_are_counted(build: Build, environment: str) -> None:
+    """The other emulator of a board whose own counts nothing."""
+    counting = importlib.import_module(f"convert.emulate.{emulator(environment).COUNTED_BY}")
+    with counting.connect(build(environment, body=ECHO, head=PORT).elf, *entry_of(environment)) as link:
+        echoes(link)
 
 
 @pytest.mark.parametrize("environment", EMULATED)
