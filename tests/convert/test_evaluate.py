@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 from models import dense, tflite
 
-from convert import build, evaluate, evaluation, samples, serial_port, toolchain
+from convert import boards, build, evaluate, evaluation, profile_layers, samples, serial_port, toolchain
 from convert import built as builds
 from convert.errors import ToolError
 from convert.evaluate import Job
@@ -233,6 +233,32 @@ def test_another_application_on_the_port() -> None:
         printer.join()
         os.close(master)
         os.close(slave)
+
+
+# Every board that an emulator runs
+
+
+EMULATED = [
+    (board, e.name) for board in boards.names() for e in boards.load(board).environments if e.emulator is not None
+]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("board", "environment"), EMULATED, ids=[name for _, name in EMULATED])
+def test_every_emulated_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, environment: str) -> None:
+    """Its firmware answers to the protocol, and its layers add up or it is said why they are not measured."""
+    model = tmp_path / "tiny.tflite"
+    model.write_bytes(tflite(*dense()))
+    monkeypatch.setattr(build, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(build, "_build", lambda *_: None)
+    common = ["--board", board, "--environment", environment, "--output", str(tmp_path / "out")]
+    made = CliRunner().invoke(build.main, [*common, "--model", str(model), "--no-smoke", "--runtime", "compiled"])
+    assert made.exit_code == 0, made.output
+    result = command(*common, "--samples", 5)
+    assert result.exit_code == 0, result.output
+    assert "5 of 21" in result.output and "every byte of every output equal" in result.output
+    profiled = CliRunner().invoke(profile_layers.main, common, catch_exceptions=False)
+    assert profiled.exit_code == 0 or "counts no instructions on this board" in profiled.output, profiled.output
 
 
 # What is not there
