@@ -52,7 +52,7 @@ from convert.paths import BOARDS, ROOT
 from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
 from convert.trees import bonsai, container
-from convert.trees.family import TREE
+from convert.trees.family import TREE, from_file, is_tree
 
 BUILD = ROOT / "build"
 # The board's JSON and the generated build.json, as convert.budget takes them.
@@ -148,15 +148,17 @@ def _produce(
 
 
 def _wanted(job: Job) -> toolchain.Wanted:
-    """The runtime to look for: a recipe of a tree has one of its own."""
+    """The runtime to look for: a tree has one of its own."""
     from training import recipe as recipes
 
-    if job.model is not None or recipes.load(job.recipe).model.architecture != "bonsai":
+    if job.model is not None:
+        tree, what = is_tree(job.model), f"{job.model} is"
+    else:
+        tree, what = recipes.load(job.recipe).model.architecture == "bonsai", f"recipe {job.recipe} makes"
+    if not tree:
         return job.runtime
     if job.runtime != "auto" or job.tflm_dir is not None:
-        raise UsageError(
-            f"recipe {job.recipe} makes a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out"
-        )
+        raise UsageError(f"{what} a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
     return "tree"
 
 
@@ -175,6 +177,8 @@ def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
 
 
 def _import(job: Job, path: Path, ui: Ui) -> Source:
+    if is_tree(path):
+        return from_file(path)
     return sources.from_file(path, job.representative, job.allow_custom_code, job.seed, ui)
 
 
@@ -424,7 +428,7 @@ _PATH = partial(click.Path, path_type=Path)
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--board", "board_name", metavar="NAME", help="Board to build for; --list-boards shows them.")
 @click.option("--recipe", metavar="NAME|FILE", help="Recipe that trains the model.  [default: fashion]")
-@click.option("--model", type=_PATH(), help="Take this model instead: .keras, .h5, a SavedModel folder or .tflite.")
+@click.option("--model", type=_PATH(), help="Take this model instead: .keras, .h5, SavedModel, .tflite or .tree.")
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "tflm", "compiled"]),

@@ -29,13 +29,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from convert import built as builds
-from convert import evaluation, golden, graph, samples, vectors
+from convert import evaluation, samples, vectors
 from convert.built import EMULATOR, Built, Session
-from convert.cache import Cache, digest
+from convert.cache import digest
 from convert.errors import OutputsDifferError, PipelineError, UsageError
 from convert.evaluation import Evaluation, Unit
 from convert.samples import About, Samples
 from convert.serial_protocol import Counters
+from convert.source import TFLITE
+from convert.trees.family import TREE
 
 Told = Callable[[int, int], None]
 FOLDER = "evaluation"
@@ -166,9 +168,11 @@ def _check_labels(path: Path, labels: samples.Labels, scores: int | None) -> Non
 def own_data(built: Built, path: Path) -> Samples:
     """A test set of the user's: .npz with x (n, *input shape), real values or the model's own type, and labels y (n,).
 
-    The golden outputs are asked of TFLite Micro here. Raises UsageError for what does not fit the model.
+    The golden outputs are asked of TFLite Micro here, or of a tree's reference. Raises UsageError for what does not fit
+    the model.
     """
-    g = graph.load((built.output / "model.tflite").read_bytes())
+    family = TREE if built.runtime == "tree" else TFLITE
+    g = family.read((built.output / family.file).read_bytes())
     try:
         with np.load(path, allow_pickle=False) as file:
             x = file["x"]
@@ -186,7 +190,7 @@ def own_data(built: Built, path: Path) -> Samples:
         inputs = vectors.quantize_inputs(g, np.asarray(x, np.float32))
     if inputs.shape[1] != sum(t.nbytes for t in tensors):
         raise UsageError(f"{path}: samples of shape {x.shape[1:]} do not fit the model's input {tensors[0].shape[1:]}")
-    found, _ = golden.cached(g, inputs, Cache(), lambda _done, _total: None, apart=True)
+    found = family.ask(g, inputs, lambda _done, _total: None, True)
     scores = g.tensors[g.outputs[0]].dtype.name if len(g.outputs) == 1 else None
     about = About(built.output.name, g.sha256, scores, (), g.has_state)
     if y is not None:

@@ -31,7 +31,7 @@ from convert.console import Ui
 from convert.emit import render
 from convert.errors import DoesNotFitError, PipelineError, UsageError
 from convert.paths import BOARDS
-from convert.trees.family import TREE
+from convert.trees.family import from_file, is_tree
 
 _BAR = 14  # columns
 _NAME = 56  # characters of a tensor's name
@@ -63,9 +63,9 @@ def run(
 
 def _source(path: Path, representative: Path | None, allow_custom_code: bool, ui: Ui) -> sources.Source:
     """The model of a file: any that convert/build.py takes, or a tree as it writes it."""
-    if path.suffix != Path(TREE.file).suffix or not path.is_file():
-        return sources.from_file(path, representative, allow_custom_code, 1, ui)
-    return sources.Source(path.stem, path.read_bytes(), family=TREE)
+    if is_tree(path):
+        return from_file(path)
+    return sources.from_file(path, representative, allow_custom_code, 1, ui)
 
 
 def _arena(g: graph.Graph) -> golden.ArenaUse | UsageError:

@@ -1,11 +1,13 @@
 """Trees as a family of models: their files, their reference, and the runtime of their own."""
 
+from pathlib import Path
+
 import numpy as np
 
 from convert import cache, graph
-from convert.errors import PipelineError
+from convert.errors import PipelineError, UsageError
 from convert.golden import Progress
-from convert.source import Answers, Bytes, Family
+from convert.source import Answers, Bytes, Family, Source
 from convert.trees import bonsai, coding, container, host, reference, view
 
 
@@ -29,6 +31,19 @@ def _locate(g: graph.Graph, inputs: Bytes) -> str:
 
 def _version() -> str:
     return cache.code_version("numpy", bonsai, coding, container, reference)
+
+
+def is_tree(path: Path) -> bool:
+    """Whether a model's file is meant to be a tree, by its name."""
+    return path.suffix == Path(TREE.file).suffix
+
+
+def from_file(path: Path) -> Source:
+    """The tree that an earlier build left. Raises UsageError where the file cannot be read."""
+    try:
+        return Source(path.stem, path.read_bytes(), family=TREE)
+    except OSError as e:
+        raise UsageError(f"tree {path} cannot be read ({e.strerror}); give the model.tree of a build's folder") from e
 
 
 TREE = Family("tree", "model.tree", "the NumPy reference", view.load, _ask, _version, _locate)

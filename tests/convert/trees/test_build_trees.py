@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from convert import build, smoke, toolchain
+from convert import build, evaluate, smoke, toolchain
 from convert.errors import OutputsDifferError
 from convert.paths import BOARDS
 from convert.trees import container
@@ -192,3 +192,43 @@ def test_the_blame_where_the_c_itself_is_wrong(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(host, "run", lambda _tree, x: np.zeros((len(x), 3), np.int32))
     assert TREE.locate is not None
     assert TREE.locate(g, np.zeros((2, 30), np.uint8)) == "The C differs on this machine too."
+
+
+@pytest.mark.slow
+@needs_emulator
+def test_a_tree_of_an_earlier_build_is_taken_as_a_model(built: Path, tmp_path: Path) -> None:
+    result = command("--board", "qemu_m4", "--model", built / "model.tree", "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    r = json.loads((tmp_path / "report.json").read_text())
+    assert (r["runtime"], r["smoke"]["passed"], r["smoke"]["vectors"]) == ("tree", True, 21)
+    assert r["model"]["sha256"] == json.loads((built / "report.json").read_text())["model"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file or directory); give the model.tree of a build's folder"),
+        (b"TFL3", "not a tree: the file does not begin with BNS1"),
+    ],
+)
+def test_a_file_that_is_no_tree_is_exit_code_2(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "x.tree"
+    if content is not None:
+        path.write_bytes(content)
+    result = command("--board", "qemu_m4", "--model", path)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    result = command("--board", "qemu_m4", "--model", path, "--runtime", "compiled")
+    assert "x.tree is a tree, which runs in a runtime of its own" in result.output
+
+
+@pytest.mark.slow
+@needs_emulator
+def test_the_device_is_evaluated_on_data_of_the_user_s(built: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(9, 30)).astype(np.float32), rng.integers(0, 2, 9)
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    options = ["--board", "qemu_m4", "--output", str(built), "--data", str(tmp_path / "own.npz")]
+    result = CliRunner().invoke(evaluate.main, options, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "every byte of every output equal" in result.output
