@@ -29,6 +29,7 @@
 /* Watchdogs that the ROM leaves running, each behind a key. */
 #define GROUP0_WATCHDOG REGISTER(0x6001F048u)
 #define GROUP0_WATCHDOG_KEY REGISTER(0x6001F064u)
+#define GROUP0_WATCHDOG_TAKE (1u << 22) /* what else is written takes effect with this bit */
 #define RTC_WATCHDOG REGISTER(0x60008090u)
 #define RTC_WATCHDOG_KEY REGISTER(0x600080A8u)
 #define SUPER_WATCHDOG REGISTER(0x600080ACu)
@@ -39,7 +40,7 @@
 
 void port_init(void) {
   GROUP0_WATCHDOG_KEY = WATCHDOG_OPEN;
-  GROUP0_WATCHDOG = 0;
+  GROUP0_WATCHDOG = GROUP0_WATCHDOG_TAKE;
   GROUP0_WATCHDOG_KEY = 0;
   RTC_WATCHDOG_KEY = WATCHDOG_OPEN;
   RTC_WATCHDOG = 0;
