@@ -8,7 +8,8 @@ from SCons.Script import DefaultEnvironment
 env = DefaultEnvironment()
 board = env.BoardConfig()
 FRAMEWORK = Path("/usr/share/arduino/hardware/arduino/avr")
-CORE, VARIANT = FRAMEWORK / "cores" / "arduino", FRAMEWORK / "variants" / "standard"
+CORE = FRAMEWORK / "cores" / board.get("build.core")
+VARIANT = FRAMEWORK / "variants" / board.get("build.variant")
 
 if not (CORE / "Arduino.h").is_file():
     sys.stderr.write(
@@ -21,9 +22,7 @@ if not (CORE / "Arduino.h").is_file():
 env.Append(
     CPPDEFINES=[
         ("F_CPU", board.get("build.f_cpu")),
-        ("ARDUINO", 10819),
-        "ARDUINO_AVR_UNO",
-        "ARDUINO_ARCH_AVR",
+        ("ARDUINO", 10819),  # the IDE's version; the board's own macros are in its build.extra_flags
         # avr-gcc 5.4 has the macro of <float.h>, which WString.cpp uses, for C11 only.
         ("DECIMAL_DIG", "__DECIMAL_DIG__"),
     ],
