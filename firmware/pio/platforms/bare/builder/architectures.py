@@ -30,9 +30,7 @@ def _riscv(_cpu, _fpu):
 
 def _xtensa(_cpu, _fpu):
     # The compiler comes without a C library; the port brings what is needed of one.
-    return Architecture(
-        ("-mtext-section-literals", "-mlongcalls"), ("-nostdlib",), linker="gcc", libraries=("gcc",)
-    )
+    return Architecture(("-mtext-section-literals", "-mlongcalls"), ("-nostdlib",), linker="gcc", libraries=("gcc",))
 
 
 def _avr(cpu, _fpu):
