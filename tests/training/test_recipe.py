@@ -86,7 +86,7 @@ def test_shipped_recipes_are_valid_and_named_after_their_files(name: str) -> Non
 
 
 def test_the_shipped_recipes() -> None:
-    assert {"bonsai_cancer", "bonsai_digits", "digits", "fashion", "motion"} <= set(recipe.names())
+    assert {"bonsai_cancer", "bonsai_digits", "digits", "fashion", "motion", "uno_digits"} <= set(recipe.names())
     require = recipe.load("fashion").require
     assert (require.int8_accuracy, require.max_accuracy_drop, require.min_sparsity) == (0.9, 0.01, 0.6)
 

@@ -63,3 +63,15 @@ def test_a_model_that_is_too_large_is_exit_code_3(tmp_path: Path) -> None:
     assert result.exit_code == 3, result.output
     assert "RAM of Arduino Uno is exceeded by" in " ".join(result.output.split())
     assert not list((tmp_path / "out").rglob("firmware.hex"))
+
+
+@pytest.mark.exhaustive
+def test_the_smallest_cnn_keeps_its_limits(tmp_path: Path) -> None:
+    """In 2 KB of RAM with its stack, 24 KB of flash with core and test vectors, right bytes, right digits."""
+    result = command("--board", "uno", "--recipe", "uno_digits", "--output", tmp_path / "out", folder=tmp_path / "build")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    memory = report["memory"]
+    assert memory["static_ram"] + memory["stack"] < 1024 and memory["flash"] < 24 * 1024
+    assert report["accuracy"]["int8"] >= 0.94 and report["accuracy"]["samples"] == 360
+    assert report["smoke"]["passed"] and report["smoke"]["cycles_per_inference"] < 1_000_000
