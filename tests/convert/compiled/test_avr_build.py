@@ -68,7 +68,9 @@ def test_a_model_that_is_too_large_is_exit_code_3(tmp_path: Path) -> None:
 @pytest.mark.exhaustive
 def test_the_smallest_cnn_keeps_its_limits(tmp_path: Path) -> None:
     """In 2 KB of RAM with its stack, 24 KB of flash with core and test vectors, right bytes, right digits."""
-    result = command("--board", "uno", "--recipe", "uno_digits", "--output", tmp_path / "out", folder=tmp_path / "build")
+    result = command(
+        "--board", "uno", "--recipe", "uno_digits", "--output", tmp_path / "out", folder=tmp_path / "build"
+    )
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     memory = report["memory"]
