@@ -15,6 +15,9 @@ _NOBITS = 8
 _WRITE, _ALLOC = 1, 2
 # Room that a core's linker script keeps for heap and stack: reserved, not used; the stack has a budget of its own.
 _RESERVED = (".heap", ".stack", "._user_heap_stack")
+# ESP-IDF's images mark their constants in flash as writable; instruction RAM and RTC memory hold no data of ours, and
+# PlatformIO counts neither.
+_OTHER_MEMORIES = (".flash", ".iram0", ".rtc")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def sections(elf: bytes) -> list[Section]:
             end = elf.index(b"\0", names + name)
             text = elf[names + name : end].decode()
             in_ram = bool(flags & _WRITE) or text.split(".")[1:2] == ["data"]
+            in_ram = in_ram and not text.startswith(_OTHER_MEMORIES)
             found.append(Section(text, address, size, in_ram, kind != _NOBITS))
     return found
 

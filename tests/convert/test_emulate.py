@@ -76,3 +76,22 @@ def test_data_that_holds_code_is_ram(tmp_path: Path) -> None:
     (data,) = [s for s in image.sections(linked.read_bytes()) if s.name == ".data"]
     assert data.in_ram and data.size == 40
     assert image.sizes(linked) == image.Sizes(flash=140, static_ram=48, weights=0, vectors=0)
+
+
+def test_an_esp_idf_image_s_constants_are_not_ram(tmp_path: Path) -> None:
+    """Its sections by name, flags and order; .flash.rodata is writable there, and a dummy of its size is in no memory."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("arm-none-eabi-gcc is not on the PATH")
+    made = {
+        ".iram0.text": ('"awx"', "%progbits", 64),
+        ".dram0.data": ('"aw"', "%progbits", 16),
+        ".dram0.bss": ('"aw"', "%nobits", 32),
+        ".flash_rodata_dummy": ('"aw"', "%nobits", 512),
+        ".flash.rodata": ('"aw"', "%progbits", 256),
+        ".flash.text": ('"ax"', "%progbits", 128),
+    }
+    source, made_elf = tmp_path / "a.s", tmp_path / "a.o"
+    source.write_text("".join(f".section {n},{f},{t}\n.space {size}\n" for n, (f, t, size) in made.items()))
+    subprocess.run(["arm-none-eabi-gcc", "-c", str(source), "-o", str(made_elf)], check=True)
+    sizes = image.sizes(made_elf)
+    assert (sizes.flash, sizes.static_ram) == (64 + 16 + 256 + 128, 16 + 32)
