@@ -79,7 +79,7 @@ def test_data_that_holds_code_is_ram(tmp_path: Path) -> None:
 
 
 def test_an_esp_idf_image_s_constants_are_not_ram(tmp_path: Path) -> None:
-    """Its sections by name, flags and order; .flash.rodata is writable there, and a dummy of its size is in no memory."""
+    """Its sections by name and flags; .flash.rodata is writable there, and the dummy before it is in no memory."""
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not on the PATH")
     made = {
