@@ -204,8 +204,8 @@ class Client:
             wait *= backoff
             sent = 0
         raise _NoAnswerError(
-            f"no answer to {command.name} from {self.name} after {attempt + 1} attempts within {self.deadline:g} s; "
-            f"{_LINE}"
+            f"no answer to {command.name} from {self.name} after {attempt + 1} attempts within {self.deadline:g} s"
+            f"{self._printed()}; {_LINE}"
         )
 
     def _parsed(self, command: Command, parse: Callable[[bytes], T], content: bytes) -> T:
@@ -256,6 +256,11 @@ class Client:
             )
         name = Code(code).name if code in set(Code) else str(code)
         return DeviceError(f"the device on {self.name} refuses {request} with {name}; {_FAULT}")
+
+    def _printed(self) -> str:
+        """The last line of text that came between frames: a fault says itself so."""
+        lines = self._receiver.text.splitlines()
+        return f", and it printed {lines[-1][:100]!r}" if lines else ""
 
     def _silence(self, seconds: float) -> str:
         text, noise = self._receiver.text, bytes(self._receiver.noise)

@@ -389,6 +389,11 @@ def test_a_device_that_stops_is_given_up() -> None:
     client = Client(Dead(), "COM9", patience=0.01, deadline=0.2)
     with pytest.raises(DeviceError, match=r"no answer to RUN from COM9 after \d+ attempts .* check cable"):
         client.infer(b"abc", 1)
+    client = Client(Dead(b"\n#error hard fault at pc=0x10\n"), "COM9", patience=0.01, deadline=0.1)
+    with pytest.raises(
+        DeviceError, match=r"no answer to RESET .*, and it printed '#error hard fault at pc=0x10'; the line"
+    ):
+        client.reset()
     client = Client(Dead(), "COM9", patience=0.001, limit=3)
     with pytest.raises(DeviceError, match="after 3 attempts"):
         client.reset()
