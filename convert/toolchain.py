@@ -121,7 +121,8 @@ def _reach(official: Environment) -> tuple[bool, str]:
 
 
 def _chosen(environment: Environment, runtime: Runtime, why: str) -> Choice:
-    return Choice(environment, runtime, f"environment {environment.name} with the {runtime} runtime: {why}")
+    known = f"; {environment.note}" if environment.note else ""
+    return Choice(environment, runtime, f"environment {environment.name} with the {runtime} runtime: {why}{known}")
 
 
 def _compiler(board: Board, choice: Choice) -> Choice:

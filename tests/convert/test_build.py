@@ -186,7 +186,7 @@ def test_the_interpreter_without_its_source_is_exit_code_2(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("board", "runtime"), [("esp32", "auto"), ("nano33", "tflm")])
+@pytest.mark.parametrize(("board", "runtime"), [("esp32", "tflm"), ("nano33", "tflm")])
 def test_without_the_registry_sources_are_emitted_and_the_exit_code_is_5(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: str, runtime: str
 ) -> None:

@@ -181,6 +181,11 @@ def test_an_architecture_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> 
     assert message is not None and "no compiler for m68k; it has armv6-m" in message
 
 
+def test_an_image_that_is_not_for_the_board_says_so() -> None:
+    choice = toolchain.resolve(boards.load("esp32"), "auto")
+    assert choice.environment.name == "esp32_bare" and choice.reason.endswith("not for a board")
+
+
 def test_a_named_environment() -> None:
     choice = toolchain.resolve(boards.load("nano33"), "auto", environment="nano33_bare")
     assert (choice.environment.name, choice.runtime) == ("nano33_bare", "compiled")
