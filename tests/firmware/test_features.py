@@ -1,6 +1,7 @@
 """The preprocessing C against exact and float64 references, by way of the Python binding; error figures are asserted
 with margins of about a half."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -302,3 +303,35 @@ def resample(folder: Path, x: npt.NDArray[np.int16], in_rate: int, out_rate: int
     subprocess.run([host.compiler(), *flags, *files, "-o", str(program)], check=True)
     done = subprocess.run([str(program)], input=x.tobytes(), capture_output=True, check=True)
     return np.frombuffer(done.stdout, np.int16).reshape(-1, 3)
+
+
+CROSS = {
+    "cortex-m0plus": ["arm-none-eabi-gcc", "-mcpu=cortex-m0plus", "-mthumb"],
+    "cortex-m4": ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb"],
+    "avr": ["avr-gcc", "-mmcu=atmega328p"],
+    "riscv": ["riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32", "--specs=picolibc.specs"],
+}
+# What a C compiler may call unasked: copies, and integer arithmetic that the processor lacks.
+ARITHMETIC = "add|sub|neg|mul|div|mod|ashl|ashr|lshr|cmp|clz|prologue|epilogue|tablejump"
+HELPERS = re.compile(rf"^(memcpy|memset|__aeabi_[ilu]\w+|__\w*({ARITHMETIC})\w*)$")
+
+
+@pytest.mark.parametrize("core", sorted(CROSS))
+def test_every_compiler_takes_it_and_nothing_else_is_needed(core: str, tmp_path: Path) -> None:
+    """No warning, no allocation, no libm, no floating point."""
+    tool, *options = CROSS[core]
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not on the PATH")
+    flags = ["-std=c99", "-Os", *host.WARNINGS, "-Wshadow", "-Wcast-align", "-I", str(host.LIBRARY / "include")]
+    names = {"U": set[str](), "T": set[str]()}
+    for source in sorted((host.LIBRARY / "src").glob("*.c")):
+        target = tmp_path / "a.o"
+        command = [tool, *options, *flags, "-c", str(source), "-o", str(target)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        listed = subprocess.run([tool.replace("gcc", "nm"), str(target)], capture_output=True, text=True, check=True)
+        for kind, name in re.findall(r"\b([UT]) (\S+)$", listed.stdout, re.MULTILINE):
+            names[kind].add(name)
+    wanted = names["U"] - names["T"]
+    assert {name for name in wanted if not HELPERS.match(name)} == set()
+    assert {name for name in wanted if re.search(r"[sd]f\d|[sd]f$", name)} == set()
