@@ -289,9 +289,20 @@ def test_a_tool_that_lists_for_ever_is_ended(
         flash.plan(PILL, entry("pyocd"), image)
 
 
-def test_no_question_is_asked_on_the_console(path: Callable[..., Path], image: Path) -> None:
+def test_no_question_is_asked_on_the_console(
+    path: Callable[..., Path], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bin_ = path(avrdude='read answer; echo "answer=$answer" > "$0.answer"')
-    flash.run(flash.plan(UNO, entry("avrdude"), image, ports=listing(AN_UNO)))
+    monkeypatch.setitem(flash.TOOLS, "avrdude", dataclasses.replace(flash.TOOLS["avrdude"], seconds=10))
+    console = os.dup(0)
+    silent, keyboard = os.pipe()
+    try:
+        os.dup2(silent, 0)
+        flash.run(flash.plan(UNO, entry("avrdude"), image, ports=listing(AN_UNO)))
+    finally:
+        os.dup2(console, 0)
+        for descriptor in (console, silent, keyboard):
+            os.close(descriptor)
     assert (bin_ / "avrdude.answer").read_text() == "answer=\n"
 
 
