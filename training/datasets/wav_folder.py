@@ -1,8 +1,8 @@
 """Sound of your own: a folder with one subfolder of WAV files a class, as Speech Commands (Warden 2018) is laid out.
 
 16 bits, one channel, all at the recipe's rate. What is shorter than a window is followed by silence, what is longer
-gives several. A file is for testing where the hash of its name says so; names that agree up to "_nohash_" (a speaker's, in
-Speech Commands) stay together.
+gives several. A file is for testing where the hash of its name says so; names that agree up to "_nohash_" (a speaker's,
+in Speech Commands) stay together.
 """
 
 import hashlib
