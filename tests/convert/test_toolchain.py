@@ -147,10 +147,12 @@ def test_a_source_tree_on_a_board_without_a_bare_environment(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("runtime", ["auto", "tflm", "compiled"])
 def test_a_board_with_only_an_official_environment_needs_the_registry(runtime: toolchain.Wanted) -> None:
+    board = boards.load("esp32")
+    board = board.model_copy(update={"tinyml": board.tinyml.model_copy(update={"bare": None, "twin": None})})
     with pytest.raises(
         ToolError, match=r"environment esp32 cannot be built here.*project is complete.*pio run -e esp32"
     ):
-        toolchain.resolve(boards.load("esp32"), runtime)
+        toolchain.resolve(board, runtime)
 
 
 def test_the_only_environment_is_taken() -> None:
