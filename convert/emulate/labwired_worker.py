@@ -57,15 +57,27 @@ def mapped(flash: bytes) -> bytes:
     return elf + flash
 
 
+def at_load_addresses(elf: bytes) -> bytes:
+    """The ELF file with every segment where it is loaded; its run addresses are the start-up code's affair."""
+    result = bytearray(elf)
+    (table,) = struct.unpack_from("<I", elf, 28)
+    size, count = struct.unpack_from("<HH", elf, 42)
+    for header in range(table, table + size * count, size):
+        result[header + 8 : header + 12] = elf[header + 12 : header + 16]  # p_vaddr, p_paddr
+    return bytes(result)
+
+
 def _load(image: Path, chip: str) -> Any:
     """LabWired's machine with the image in its memory."""
     from labwired import Sim
 
-    if chip != "esp32c3":
+    if chip == "rp2040":
         return Sim(image, chip=chip)
+    # LabWired's ESP32-S3 takes the run addresses, and the start-up code then finds no initial values to copy.
+    elf = mapped(flash_image(image)) if chip == "esp32c3" else at_load_addresses(image.read_bytes())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / image.name
-        path.write_bytes(mapped(flash_image(image)))
+        path.write_bytes(elf)
         return Sim(path, chip=chip)
 
 
@@ -116,7 +128,7 @@ def main() -> int:
     to = _claim_output()
     try:
         sim = _load(Path(image), chip)
-    except (OSError, RuntimeError, ValueError) as e:
+    except (OSError, RuntimeError, ValueError, struct.error) as e:
         sys.stderr.write(f"{e}\n")
         return 1
     with sim:
