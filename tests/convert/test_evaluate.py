@@ -255,6 +255,9 @@ def test_every_emulated_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b
     made = CliRunner().invoke(build.main, [*common, "--model", str(model), "--no-smoke", "--runtime", "compiled"])
     assert made.exit_code == 0, made.output
     result = command(*common, "--samples", 5)
+    if "passes no bytes to the serial port" in result.output:
+        assert result.exit_code == 5 and "take --environment" in result.output
+        pytest.skip(result.output.strip())
     assert result.exit_code == 0, result.output
     assert "5 of 21" in result.output and "every byte of every output equal" in result.output
     profiled = CliRunner().invoke(profile_layers.main, common, catch_exceptions=False)
