@@ -126,7 +126,8 @@ class Bench:
         sources += [*(FIRMWARE / "src/golden").glob("*.c"), *(FIRMWARE / "runtimes/tflm").glob("*.cpp")]
         board = self.board
         options = [*STRICT, "-Os", "-DTINYML_TFLM_FROM_SOURCE=1", f"-DTINYML_CLOCK_HZ={board.build.clock_hz}"]
-        options += [f"-I{path}" for path in (folder / "src", FIRMWARE / "include", FIRMWARE / "runtimes/tflm")]
+        includes = [FIRMWARE / name for name in ("include", "lib/kernels/include", "runtimes/tflm")]
+        options += [f"-I{path}" for path in (folder / "src", *includes)]
         objects = [self._compile(source, options, source.name, folder) for source in sources]
         places = {
             "__flash_origin": board.environments[0].flash_origin,
