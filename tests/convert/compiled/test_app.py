@@ -34,7 +34,12 @@ def run(g: graph.Graph, test: vectors.Vectors, folder: Path) -> np.ndarray:
     project.write(folder, g, test, {"compiled": image}, {"board": "host", "model": "test"})
     (folder / "port.c").write_text(PORT)
     common, compiled = folder / "common", folder / "compiled"
-    sources = [FIRMWARE / "src" / "app.c", host.RUNTIME / "inference.c", common / "golden_vectors.c", folder / "port.c"]
+    sources = [
+        FIRMWARE / "src" / "golden" / "app.c",
+        host.RUNTIME / "inference.c",
+        common / "golden_vectors.c",
+        folder / "port.c",
+    ]
     sources += [compiled / "compiled_model.c"]
     includes = [f"-I{path}" for path in (FIRMWARE / "include", common, compiled)]
     flags = ["-std=c99", "-O2", *host.WARNINGS, "-I", str(host.KERNELS / "include")]
