@@ -39,9 +39,9 @@ def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize
     return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model))
 
 
-def _tflm(_board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize) -> Image:
+def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize) -> Image:
     assert measured is not None
-    arena = tflm.plan_arena(graph, measured)
+    arena = tflm.plan_arena(graph, measured, board.build.cpu)
     return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
 
 

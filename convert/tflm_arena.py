@@ -48,10 +48,15 @@ class Buffer(NamedTuple):
     last: int
 
 
-def plan_arena(graph: Graph, measured: ArenaUse) -> TflmArena:
-    """Size the arena: the host's total, scratch of CMSIS-NN where it enlarges the plan, and a reserve."""
+# Cores with Arm's vector extension, whose kernels ask for other scratch memory; build.cpu of a board.
+MVE_CORES = ("cortex-m52", "cortex-m55", "cortex-m85")
+
+
+def plan_arena(graph: Graph, measured: ArenaUse, cpu: str = "") -> TflmArena:
+    """Size the arena for a core: the host's total, scratch of CMSIS-NN where it enlarges the plan, and a reserve."""
+    ask = vector_scratch_bytes if cpu in MVE_CORES else scratch_bytes
     activations = [Buffer(graph.tensors[i].nbytes, first, last) for i, (first, last) in graph.lifetimes.items()]
-    scratch = [Buffer(size, op.index, op.index) for op in graph.operators if (size := scratch_bytes(graph, op))]
+    scratch = [Buffer(size, op.index, op.index) for op in graph.operators if (size := ask(graph, op))]
     extra = max(0, greedy_plan(activations + scratch) - greedy_plan(activations))
     size = max(_aligned(measured.total + extra + _RESERVE), LEAST_BYTES)
     smaller = _SMALLER_PER_TENSOR * len(graph.tensors) + _SMALLER_PER_OPERATOR * len(graph.operators)
@@ -82,6 +87,30 @@ def scratch_bytes(graph: Graph, op: Operator) -> int:
         return 2 * channels * height * width if last == channels else 0
     pointwise = height == width == 1 and op.options.get("strideH") == op.options.get("strideW") == 1
     return 0 if pointwise else 4 * _aligned(height * width * last, 4)
+
+
+# Channels that the vector extension's depthwise kernel takes at a time.
+_MVE_CHANNELS = 124
+
+
+def vector_scratch_bytes(graph: Graph, op: Operator) -> int:
+    """Scratch that CMSIS-NN's int8 kernels ask for on a core with the vector extension (MVE), in bytes.
+
+    From the *_get_buffer_size_mve functions of CMSIS-NN 99f736a: four im2col columns for a convolution, four patches
+    of 124 channels for a depthwise one, 32-bit sums of the weights for a dense layer.
+    """
+    if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return 0
+    if op.name == "FULLY_CONNECTED":
+        return 4 * graph.tensors[op.inputs[1]].shape[0]
+    channels = graph.tensors[op.inputs[0]].shape[-1]
+    _, height, width, last = graph.tensors[op.inputs[1]].shape
+    if op.name == "DEPTHWISE_CONV_2D" and channels == 1:  # run as a convolution, of weights in another order
+        return 4 * _aligned(height * width) + height * width * last
+    if op.name == "DEPTHWISE_CONV_2D":
+        return 4 * _MVE_CHANNELS * height * width if last == channels else 0
+    pointwise = height == width == 1 and op.options.get("strideH") == op.options.get("strideW") == 1
+    return 0 if pointwise else 4 * _aligned(height * width * last)
 
 
 def greedy_plan(buffers: Sequence[Buffer]) -> int:

@@ -210,6 +210,20 @@ def test_depthwise_scratch_is_one_patch_as_int16():
     assert tflm_arena.scratch_bytes(view, view.operators[0]) == 2 * 25 * 8
 
 
+def test_scratch_of_cmsis_nn_on_the_vector_extension():
+    """On Cortex-M55 the host's figure and the DSP extension's were too small for a depthwise convolution."""
+    view = load(*conv_net())
+    # Four columns of 18 values, rounded up to 32; five sums in 32 bits.
+    assert [tflm_arena.vector_scratch_bytes(view, op) for op in view.operators] == [4 * 32, 0, 4 * 5, 0]
+    tensors = [T((1, 8, 8, 8), name="x"), T((1, 5, 5, 8), data=np.ones((1, 5, 5, 8))), T((1, 4, 4, 8), name="y")]
+    view = load(
+        tensors, [Op("DEPTHWISE_CONV_2D", [0, 1], [2], "DepthwiseConv2DOptions", {"depthMultiplier": 1})], [0], [2]
+    )
+    assert tflm_arena.vector_scratch_bytes(view, view.operators[0]) == 4 * 124 * 25
+    more = tflm.plan_arena(view, HOST, "cortex-m55").bytes - tflm.plan_arena(view, HOST, "cortex-m4").bytes
+    assert more == 4 * 124 * 25 - 2 * 25 * 8
+
+
 def test_scratch_enlarges_the_plan_only_where_it_does_not_fit_in_a_gap():
     tensors = [T((1, 8, 8, 1)), T((1, 3, 3, 1), data=np.ones((1, 3, 3, 1))), T((1, 6, 6, 1))]
     ops = [Op("CONV_2D", [0, 1, -1], [2], "Conv2DOptions", {**CONV, "padding": 1})]

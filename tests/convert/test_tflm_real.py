@@ -89,7 +89,7 @@ class Bench:
         self.graph = net()
         self.vectors = vectors.computed(self.graph, 5)
         self.golden = golden.run(self.graph, self.vectors.inputs)
-        self.arena = tflm.plan_arena(self.graph, self.golden.arena)
+        self.arena = tflm.plan_arena(self.graph, self.golden.arena, self.board.build.cpu)
         self.files = tflm.render(self.graph, self.arena)
         self.tree = tflm_tree.scan(Path(TREE), self.graph.op_names)
         self.library = self._library()
