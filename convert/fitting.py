@@ -134,7 +134,7 @@ class Candidate:
         self.name = name
         self.graph = graph
         self.measured = arena
-        self._images: dict[tuple[Runtime, Target, Optimize], project.Image | UsageError] = {}
+        self._images: dict[tuple[Runtime, Target, Optimize, str], project.Image | UsageError] = {}
         self._kernels: dict[tuple[Target, Optimize], tuple[str | None, ...]] = {}
 
     @cached_property
@@ -148,10 +148,12 @@ class Candidate:
 
     def image(self, board: Board, runtime: Runtime, optimize: Optimize) -> project.Image:
         """Arena and weights on a board, without the sources. Raises UsageError where the runtime refuses the model."""
-        # TFLite Micro has one image for every board and optimisation.
-        key: tuple[Runtime, Target, Optimize] = (runtime, "portable", "speed")
+        # TFLite Micro has one image for every optimisation; its kernels' scratch memory depends on the core.
+        key: tuple[Runtime, Target, Optimize, str] = (runtime, "portable", "speed", "")
         if runtime == "compiled":
-            key = (runtime, board.target, optimize)
+            key = (runtime, board.target, optimize, "")
+        elif runtime == "tflm":
+            key = (runtime, "portable", "speed", board.build.cpu)
         if key not in self._images:
             try:
                 self._images[key] = self._make(*key)
@@ -169,7 +171,7 @@ class Candidate:
             return None
         return code_size.estimate(board.build.cpu, board.tinyml.architecture, optimize, kernels)
 
-    def _make(self, runtime: Runtime, target: Target, optimize: Optimize) -> project.Image:
+    def _make(self, runtime: Runtime, target: Target, optimize: Optimize, cpu: str) -> project.Image:
         # No board is built without the reference that its outputs are compared with.
         if isinstance(self.measured, UsageError):
             raise self.measured
@@ -179,7 +181,7 @@ class Candidate:
         if runtime == "tflm":
             assert self.measured is not None
             tflm.registrations(self.graph)
-            return project.Image({}, tflm.plan_arena(self.graph, self.measured).bytes, len(self.graph.data))
+            return project.Image({}, tflm.plan_arena(self.graph, self.measured, cpu).bytes, len(self.graph.data))
         model = compiled.compile_model(self.graph, target, optimize)
         self._kernels[target, optimize] = tuple(layer.kernel for layer in model.lowered)
         return project.Image({}, model.arena_bytes, model.weight_bytes, project.plan_of(model))

@@ -124,13 +124,13 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("uno")
 
 
-def make(output: Path, arena: int = ARENA) -> toolchain.Firmware:
-    """Build the firmware with the runtime above."""
+def make(output: Path, arena: int = ARENA, table: int = 40) -> toolchain.Firmware:
+    """Build the firmware with the runtime above; `table` is the size of its constants in bytes."""
     if lacking := compilers.missing("avr"):
         pytest.skip(lacking)
     if not Path("/usr/share/arduino/hardware/arduino/avr/cores/arduino/Arduino.h").is_file():
         pytest.skip("the Arduino core for AVR is not installed (arduino-core-avr)")
-    runtime = _RUNTIME.replace("ARENA", str(arena))
+    runtime = _RUNTIME.replace("ARENA", str(arena)).replace("weights[40]", f"weights[{table}]")
     build = {
         "schema": 1,
         "board": "uno",
@@ -290,6 +290,12 @@ def test_the_serial_line_carries_all_bytes_both_ways(elf: Elf) -> None:
 def test_too_much_ram_is_refused(output: Path) -> None:
     with pytest.raises(DoesNotFitError, match="RAM of Arduino Uno is exceeded by"):
         make(output, arena=1900)
+
+
+def test_too_much_flash_is_refused(tmp_path: Path) -> None:
+    """By our message, which says what takes it; the linker's own limit would come first and say less."""
+    with pytest.raises(DoesNotFitError, match="flash of Arduino Uno is exceeded by"):
+        make(tmp_path, table=32000)
 
 
 def test_no_compiler_for_the_harness(plain: toolchain.Firmware, monkeypatch: pytest.MonkeyPatch) -> None:
