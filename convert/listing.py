@@ -37,7 +37,7 @@ def table(known: Sequence[Board], records: Sequence[verified.Record]) -> Table:
         foldable = column == "official"
         justify: JustifyMethod = "right" if column.endswith(" B") else "left"
         result.add_column(column, no_wrap=not foldable, overflow="fold", justify=justify)
-    result.add_column("last verified", min_width=28)
+    result.add_column("last verified", min_width=26)
     for board in known:
         section = board.tinyml
         inside = [e for e in (section.bare, section.twin) if e is not None]
@@ -79,7 +79,7 @@ def _verdict(runs: Sequence[verified.Record]) -> Text:
     result = f"{vectors - equal} of {vectors} DIFFER" if vectors > equal else f"{equal} of {vectors} equal"
     if failed and vectors == equal:
         result = f"{len(failed)} of {len(runs)} STOPPED"
-    text = Text(f"{runs[0].date}: ").append(result, style="bold red" if failed else "green")
+    text = Text(f"{runs[0].date}\n").append(result, style="bold red" if failed else "green")
     told = failed or runs
     environments, models = (
         (", ".join(dict.fromkeys(getattr(r, key) for r in told))) for key in ("environment", "model")
