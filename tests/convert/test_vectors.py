@@ -31,7 +31,8 @@ def read_back(folder: Path, g: SimpleNamespace, v: vectors.Vectors) -> np.ndarra
     source = folder / "golden_vectors.c"
     source.write_text(vectors.render_vectors(g, v)["golden_vectors.c"])
     library = folder / "vectors.so"
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-shared", "-fPIC", f"-I{FIRMWARE}/include"]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-shared", "-fPIC"]
+    flags += [f"-I{FIRMWARE / folder}" for folder in ("include", "lib/kernels/include")]
     subprocess.run(["gcc", *flags, str(source), "-o", str(library)], check=True)
     c = ctypes.CDLL(str(library))
     assert ctypes.c_uint.in_dll(c, "golden_vector_count").value == len(v.inputs)
