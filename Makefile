@@ -11,7 +11,7 @@ PYTHON ?= python3
 BOARD ?= nano33
 VENV := .venv
 BIN := $(VENV)/bin
-C_SOURCES = $(shell git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp' 'tests/*.c' 'tests/*.h')
+C_SOURCES = $(shell git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp' 'convert/*.c' 'tests/*.c' 'tests/*.h')
 
 .PHONY: build upload test test-all setup tools check format clean
 

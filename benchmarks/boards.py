@@ -5,7 +5,8 @@
 Every environment that is built in this repository takes every model through convert/build.py, as a user would call
 it. Prints a line a run, then a table; writes boards.md and boards.json. A model that does not fit, or that a board's
 runtime refuses, is a line of the table; bytes that differ, or a tool that fails, end the command with exit code 4 or 5
-when all runs are through. --record keeps the runs as what `--list-boards` calls verified.
+when all runs are through. --record keeps the runs as what `--list-boards` calls verified, and writes all that is kept
+into docs/boards_results.md.
 """
 
 import datetime
@@ -46,6 +47,33 @@ COLUMNS = (
     "cycles",
     "verdict",
 )
+RESULT_COLUMNS = (
+    "environment",
+    "model",
+    "runtime",
+    "emulator",
+    "flash B",
+    "static RAM B",
+    "arena B",
+    "stack B",
+    "instructions",
+    "cycles",
+    "equal vectors",
+    "date",
+)
+_PAGE = """# Every board, built and run
+
+Written by `python benchmarks/boards.py --recipe NAME... --record`; a line is what
+
+    python convert/build.py --board BOARD --environment ENVIRONMENT --recipe MODEL
+
+printed and wrote into `report.json`. Flash holds code, constants and test vectors; static RAM holds the arena (a tree's
+inputs and scores); the stack is the deepest use, painted. Instructions are those of one inference, as the emulator or
+the firmware in it counts them ([how, by emulator](adding_a_board.md)); cycles stand only where the emulator's are the
+hardware's. Equal is every output byte of a vector, with TensorFlow Lite Micro on the host, or for trees with the same
+integers in NumPy. No board was attached. `fashion` does not fit an Uno, and `motion` only with fewer test vectors.
+
+"""
 
 
 @dataclass(frozen=True)
@@ -153,6 +181,19 @@ def markdown(outcomes: list[Outcome]) -> str:
     return "\n".join([*rows, "", *reasons]) + "\n"
 
 
+def results(records: list[verified.Record]) -> str:
+    """All kept runs as a page, a line a board, environment and model."""
+    rows = ["| " + " | ".join(RESULT_COLUMNS) + " |", "|" + "---|" * len(RESULT_COLUMNS)]
+    for r in records:
+        figures = (r.flash, r.static_ram, r.arena, r.stack, r.instructions, r.cycles)
+        texts = ("" if value is None else f"{value:,}" for value in figures)
+        verdict = f"{r.equal} of {r.vectors}"
+        rows.append(
+            " | ".join(["|", r.environment, r.model, r.runtime, r.emulator, *texts, verdict, r.date, "|"]).strip()
+        )
+    return _PAGE + "\n".join(rows) + "\n"
+
+
 def _line(outcome: Outcome) -> str:
     """One run on one line."""
     memory, smoke = outcome.report.get("memory", {}), outcome.report.get("smoke", {})
@@ -195,6 +236,7 @@ def main(files: tuple[Path, ...], recipes: tuple[str, ...], names: tuple[str, ..
     if record:
         today = datetime.date.today().isoformat()
         verified.save(r for r in (o.record(today) for o in outcomes) if r is not None)
+        atomic_write(ROOT / "docs" / "boards_results.md", results(verified.load()))
     sys.exit(max((o.exit_code for o in outcomes if o.verdict.isupper()), default=0))
 
 

@@ -93,9 +93,7 @@ def test_sounds_that_cannot_be_taken(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be_taken(tmp_path: Path) -> None:
     settings = WavFolder(dataset="wav_folder", folder=str(tmp_path / "none"))
-    with pytest.raises(
-        UsageError, match=r"has 0 subfolders with \.wav files; give a folder with one subfolder"
-    ):
+    with pytest.raises(UsageError, match=r"has 0 subfolders with \.wav files; give a folder with one subfolder"):
         datasets.card(settings, MFCC)
     save(tmp_path / "one" / "a" / "x.wav", np.zeros(9000))
     save(tmp_path / "one" / "b" / "x.wav", np.zeros(9000))

@@ -36,7 +36,7 @@ def _xtensa(_cpu, _fpu):
 def _avr(cpu, _fpu):
     # GNU C has the address space for constants in flash; a pointer to the wrong memory is an error with -Werror.
     warnings = ("-Waddr-space-convert",)
-    # The linker's own limit is raised: what exceeds the board is found after linking, with a message that says by how much.
+    # The linker's own limit is raised: what exceeds the board is found after linking, with a message that says more.
     room = ("-Wl,--defsym=__TEXT_REGION_LENGTH__=0x20000",)
     return Architecture((f"-mmcu={cpu}",), room, "gnu99", "gnu++11", (), c_options=warnings)
 
