@@ -187,10 +187,8 @@ def results(records: list[verified.Record]) -> str:
     for r in records:
         figures = (r.flash, r.static_ram, r.arena, r.stack, r.instructions, r.cycles)
         texts = ("" if value is None else f"{value:,}" for value in figures)
-        verdict = f"{r.equal} of {r.vectors}"
-        rows.append(
-            " | ".join(["|", r.environment, r.model, r.runtime, r.emulator, *texts, verdict, r.date, "|"]).strip()
-        )
+        cells = (r.environment, r.model, r.runtime, r.emulator, *texts, f"{r.equal} of {r.vectors}", r.date)
+        rows.append("| " + " | ".join(cells) + " |")
     return _PAGE + "\n".join(rows) + "\n"
 
 

@@ -48,11 +48,8 @@ def test_a_firmware_that_was_not_run_is_not_equal() -> None:
 def test_the_record_and_the_table() -> None:
     record = outcome().record("2026-01-01")
     assert record is not None and record.passed and record.instructions == 68800 and record.stack is None
-    page = benchmark.results([record])
-    assert (
-        "| qemu_m4 | digits | compiled | qemu_mps2 | 20,000 | 1,500 | 1,400 |  | 68,800 |  | 21 of 21 | 2026-01-01 |"
-        in page
-    )
+    line = "| qemu_m4 | digits | compiled | qemu_mps2 | 20,000 | 1,500 | 1,400 |  | 68,800 |  | 21 of 21 | 2026-01-01 |"
+    assert line in benchmark.results([record]).splitlines()
     text = benchmark.markdown([outcome(), outcome(3, "RAM is exceeded by 5 B", smoke={})])
     assert "| qemu_m4 | qemu_m4 | digits | qemu_mps2 | 20,000 | 1,500 | 1,400 |  | 68,800 |  | equal |" in text
     assert "- qemu_m4, digits: RAM is exceeded by 5 B" in text
