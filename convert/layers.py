@@ -236,8 +236,8 @@ def inside(raw: bytes, indices: Sequence[int], whole: float, unit: Unit, emulato
     places = list(_PLACE.iter_unpack(raw[_HEAD.size :]))
     net = [max(0.0, amount - calls * cost / _CALIBRATIONS) for amount, calls in places]
     calls = sum(n for _, n in places)
-    # A hook that does nothing takes a few instructions too; they are in the whole.
-    idle = 12 * calls if unit == "instructions" else 0
+    # The whole holds hooks that do nothing, a few instructions each, and by a clock one reading of it, which is slow.
+    idle = 12 * calls if unit == "instructions" else cost / _CALIBRATIONS
     where = f"in {emulator}" if emulator else "on the board"
     how = f"by the firmware {where}; its hook's {cost / _CALIBRATIONS:.1f} {unit} a layer are taken off"
     return Measured(unit, {i: net[i] for i in indices}, net[-1], whole, float(2 * step + idle), how)

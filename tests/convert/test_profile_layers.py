@@ -121,7 +121,7 @@ def test_the_hook_s_cost_is_taken_off() -> None:
     raw += struct.pack("<II", 495, 2)
     found = layers.inside(raw, [0, 1], 900.0, "microseconds", None)
     assert found.amounts == {0: 490.0, 1: 0.0}
-    assert (found.between, found.whole, found.step) == (475.0, 900.0, 8.0)
+    assert (found.between, found.whole, found.step) == (475.0, 900.0, 18.0)
     assert "10.0 microseconds a layer" in found.how and "on the board" in found.how
 
 
