@@ -234,7 +234,7 @@ class Client:
                     # Perhaps of this request; an answer may be behind it all the same.
                     until = min(until, time.monotonic() + min(self.patience, 0.2))
                 elif command == Command.HELLO and refusal.code != Code.MODEL:
-                    continue  # of a request from before this session, whatever it was
+                    continue  # of a request from before this connection, whatever it was
                 elif (refusal.command, refusal.sequence) == (command, sequence):
                     raise Refused(refusal)
             left = until - time.monotonic()

@@ -5,28 +5,16 @@ The board's build.mcu is the machine. The serial port is CMSDK UART 0. With `-ic
 an547; that is the resolution of the figure.
 """
 
-from pathlib import Path
-
-from convert.boards import Board, Environment
-from convert.emulate import Transcript, process, qemu
+from convert.boards import Board
+from convert.emulate import qemu
 
 NAME = "qemu_mps2"
-_TOOL = "qemu-system-arm"
+_LEAVING = ("-semihosting-config", "enable=on,target=native")  # how the firmware ends
 
 
-def _command(image: Path, board: Board) -> list[str]:
-    return [
-        *(qemu.tool(_TOOL, _TOOL, board), "-M", board.build.mcu, *qemu.OPTIONS),
-        *("-semihosting-config", "enable=on,target=native"),  # how the firmware leaves
-        *("-kernel", str(image)),
-    ]
+def _options(board: Board) -> tuple[str, ...]:
+    return ("-M", board.build.mcu, *qemu.OPTIONS, *_LEAVING)
 
 
-def run(image: Path, board: Board, _environment: Environment, timeout: float) -> Transcript:
-    """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
-    return process.transcript(_command(image, board), NAME, image, timeout)
-
-
-def connect(image: Path, board: Board, _environment: Environment) -> process.Process:
-    """Start the ELF file `image` with its UART 0 in the caller's hands; see convert.emulate."""
-    return process.Process(_command(image, board), NAME)
+_MACHINE = qemu.Machine(NAME, "qemu-system-arm", "qemu-system-arm", _options)
+run, connect = _MACHINE.run, _MACHINE.connect

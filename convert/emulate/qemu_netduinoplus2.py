@@ -9,27 +9,18 @@ import time
 from pathlib import Path
 
 from convert.boards import Board, Environment
-from convert.emulate import Transcript, cortex_m, process, qemu, unicorn_stm32f4
+from convert.emulate import Transcript, cortex_m, qemu, unicorn_stm32f4
 
 NAME = "qemu_netduinoplus2"
-_TOOL = "qemu-system-arm"
 COUNTED_BY = "unicorn_stm32f4"
+_OPTIONS = ("-M", "netduinoplus2", *qemu.OPTIONS)
 
-
-def _command(image: Path, board: Board) -> list[str]:
-    return [
-        *(qemu.tool(_TOOL, _TOOL, board), "-M", "netduinoplus2", *qemu.OPTIONS),
-        *("-kernel", str(image)),
-    ]
+_MACHINE = qemu.Machine(NAME, "qemu-system-arm", "qemu-system-arm", lambda _: _OPTIONS)
+connect = _MACHINE.connect
 
 
 def run(image: Path, board: Board, environment: Environment, timeout: float) -> Transcript:
     """Run the ELF file `image` for at most `timeout` seconds; see convert.emulate."""
     start = time.monotonic()
-    transcript = process.transcript(_command(image, board), NAME, image, timeout)
+    transcript = _MACHINE.run(image, board, environment, timeout)
     return cortex_m.counted(transcript, unicorn_stm32f4.start(image, board, environment)[0], start + timeout)
-
-
-def connect(image: Path, board: Board, _environment: Environment) -> process.Process:
-    """Start the ELF file `image` with its USART 1 in the caller's hands; see convert.emulate."""
-    return process.Process(_command(image, board), NAME)
