@@ -194,7 +194,7 @@ def _train(job: Job, ui: Ui) -> Source:
         stage.cached = all(cached for _, _, cached in trained.steps)
         stage.detail = f"{recipe.name}: {', '.join(name for name, _, _ in trained.steps)}"
 
-    family = TREE if recipe.model.architecture == "bonsai" else sources.TFLITE
+    family = TREE if job.runtime == "tree" else sources.TFLITE  # as _wanted found
 
     def convert() -> tuple[bytes, str]:
         x = trained.dataset().x_train
