@@ -15,6 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
+
+from convert.scheme import Scheme
+
+_SCHEME = "tinyml_scheme"
 LIBRARIES = ("tensorflow", "tf_keras", "tensorflow-model-optimization", "numpy", "h5py")
 
 
@@ -80,13 +85,31 @@ def reset(seed: int) -> None:
     keras().utils.set_random_seed(seed)
 
 
+def scheme(model: Any) -> Scheme:
+    """How the model's numbers are to be stored; a plain model becomes int8."""
+    found: Scheme = getattr(model, _SCHEME, Scheme())
+    return found
+
+
+def with_scheme(model: Any, scheme: Scheme) -> Any:
+    """The model, marked with how its numbers are to be stored; files keep the mark."""
+    setattr(model, _SCHEME, scheme)
+    return model
+
+
 def save(model: Any, path: Path) -> None:
     """Write a model as HDF5, without optimizer: quantisation-aware models reload exactly from no other single file."""
     with quiet():
         model.save(path, save_format="h5", include_optimizer=False)
+    if scheme(model) != Scheme():
+        with h5py.File(path, "r+") as file:
+            file.attrs[_SCHEME] = scheme(model).to_json()
 
 
 def load(path: Path, custom_layers: Mapping[str, Any] | None = None) -> Any:
     """Read a model that `save` wrote, quantisation-aware or not; layers of our own by class name."""
     with tfmot().quantization.keras.quantize_scope(), quiet():
-        return keras().models.load_model(path, custom_objects=dict(custom_layers or {}), compile=False)
+        model = keras().models.load_model(path, custom_objects=dict(custom_layers or {}), compile=False)
+    with h5py.File(path) as file:
+        text = file.attrs.get(_SCHEME)
+    return model if text is None else with_scheme(model, Scheme.from_json(text))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from training import backend
 from training.datasets import Dataset
 from training.progress import Reporter, Update
-from training.recipe import Augment, Fit
+from training.settings.base import Augment, Fit
 
 Floats = npt.NDArray[np.float32]
 
@@ -31,6 +31,7 @@ class TrainingData:
     seed: int
     reporter: Reporter
     teacher: Any | None = None  # the float model, for steps that distil from it
+    ensemble: tuple[Any, ...] = ()  # several float models, the recipe's own first, for steps that ask for them
 
     def steps(self, settings: Fit) -> int:
         """Optimiser steps of the whole phase; an incomplete last batch is left out."""

@@ -1,19 +1,26 @@
-"""Recipes: TOML files that say how a model is made. This schema is the only place where defaults live.
+"""Recipes: TOML files that say how a model is made; training/settings holds the tables and their defaults.
 
 A recipe is looked up by name (training/recipes/NAME.toml) or by path. Everything that is wrong with one is said in
 one sentence that names the key, what was given and what is allowed.
 """
 
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from convert.errors import UsageError, one_of
+from training.settings.architectures import Model
+from training.settings.base import Section, Share, Train
+from training.settings.comparison import Comparison
+from training.settings.compression import Step
+from training.settings.data import Data
+from training.settings.preprocessing import KINDS, Preprocessing
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,272 +28,6 @@ else:
     import tomli as tomllib
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A table of the TOML file: unknown keys and wrong types are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-# [data]
-
-
-class FashionMnist(Section):
-    """Fashion-MNIST: 28x28 grey images of clothes, 10 classes."""
-
-    dataset: Literal["fashion_mnist"]
-
-
-class Digits(Section):
-    """scikit-learn's 8x8 handwritten digits, 10 classes."""
-
-    dataset: Literal["digits"]
-
-
-class BreastCancer(Section):
-    """scikit-learn's breast cancer: 30 standardised measures of cell nuclei, 2 classes."""
-
-    dataset: Literal["breast_cancer"]
-
-
-class Motion(Section):
-    """Shoulder exercises, six axes worn at the wrist, 7 classes, 50 samples a second."""
-
-    dataset: Literal["motion"]
-    test_subjects: list[int] = Field(default=[8, 9, 10], min_length=1)  # people of whom nothing is trained on
-
-
-class WavFolder(Section):
-    """A folder of your own with one subfolder of WAV files a class (16 bits, one channel)."""
-
-    dataset: Literal["wav_folder"]
-    folder: str = Field(min_length=1)
-    test_share: float = Field(default=0.2, gt=0, lt=1)  # of the files, chosen by the hash of their names
-
-
-# [preprocessing]
-
-
-class Preprocess(Section):
-    """What becomes of raw integers before the model, in C that firmware and training share (docs/preprocessing.md)."""
-
-    kind: str
-
-
-class Normalised(Preprocess):
-    """What is normalised by the training data."""
-
-    deviations: float = Field(default=5.0, gt=0, le=64)  # standard deviations on either side of the mean in int8
-
-
-class NormaliseSamples(Normalised):
-    """Every sample alone."""
-
-    kind: Literal["normalise"]
-
-
-class Windows(Normalised):
-    """Sliding windows of normalised samples."""
-
-    kind: Literal["window"]
-    length: int = Field(default=100, ge=2, le=4096)  # samples
-    hop: int = Field(default=25, ge=1, le=4096)  # samples between the starts of two windows
-
-
-class GreyImage(Preprocess):
-    """8-bit grey images of any size, averaged by area to the model's size."""
-
-    kind: Literal["image"]
-    crop: bool = True  # cut the middle out in the model's proportions; false squeezes
-    invert: bool = False  # for images that are dark on white where the data set's are white on dark
-
-
-class Sound(Normalised):
-    """Spectra of overlapping frames of sound. Frequencies in Hz; frame, hop and fft in samples."""
-
-    rate: int = Field(default=16000, ge=1000, le=96000)
-    frame: int = Field(default=480, ge=8, le=4096)
-    hop: int = Field(default=320, ge=1, le=4096)  # samples between the starts of two frames
-    fft: int = Field(default=512, ge=8, le=4096)  # a power of two, at least frame
-    pre_emphasis: float = Field(default=0.0, ge=0, lt=1)  # x[n] - pre_emphasis * x[n - 1]
-    bands: int = Field(default=40, ge=2, le=254)
-    low_hz: float = Field(default=125.0, ge=0)  # lower end of the lowest band
-    high_hz: float = Field(default=7500.0, gt=0)  # upper end of the highest
-    equal_area: bool = False  # triangles of equal area instead of equal height
-    length: int = Field(default=49, ge=1, le=1024)  # frames in a window
-    window_hop: int = Field(default=49, ge=1, le=1024)  # frames between the starts of two windows
-
-    @model_validator(mode="after")
-    def _sizes(self) -> "Sound":
-        if self.fft & (self.fft - 1) or self.fft < self.frame:
-            raise ValueError(f"fft = {self.fft} is not a power of two of at least frame = {self.frame}")
-        if not self.low_hz < self.high_hz <= self.rate / 2:
-            raise ValueError(
-                f"low_hz = {self.low_hz:g} and high_hz = {self.high_hz:g} do not rise to at most half of "
-                f"rate = {self.rate}"
-            )
-        return self
-
-
-class Spectrogram(Sound):
-    """Logarithms of the energies in bands."""
-
-    kind: Literal["spectrogram"]
-    scale: Literal["mel", "linear"] = "mel"  # how the bands' middles are spread
-
-
-class Mfcc(Sound):
-    """Mel-frequency cepstral coefficients."""
-
-    kind: Literal["mfcc"]
-    coefficients: int = Field(default=10, ge=1, le=254)
-
-    @model_validator(mode="after")
-    def _not_more_than_bands(self) -> "Mfcc":
-        if self.coefficients > self.bands:
-            raise ValueError(f"coefficients = {self.coefficients} is more than bands = {self.bands}")
-        return self
-
-
-# [model]
-
-
-class SeparableBlock(Section):
-    """A depthwise 3x3 convolution with `stride`, then a pointwise one to `filters` channels."""
-
-    filters: Positive
-    stride: int = Field(default=1, ge=1, le=2)
-
-
-class DsCnn(Section):
-    """Depthwise-separable CNN for images."""
-
-    architecture: Literal["ds_cnn"]
-    stem_filters: Positive = 16
-    stem_kernel: int = Field(default=3, ge=1, le=11)
-    stem_stride: int = Field(default=2, ge=1, le=4)
-    blocks: list[SeparableBlock] = Field(min_length=1)
-
-
-class LeNet(Section):
-    """Convolutions with pooling between them, then dense layers."""
-
-    architecture: Literal["lenet"]
-    filters: list[Positive] = Field(default=[8, 16], min_length=1, max_length=4)
-    kernel: int = Field(default=3, ge=1, le=7)
-    dense: list[Positive] = [32]
-
-
-class TemporalBlock(Section):
-    """A convolution of `kernel` samples along time to `filters` channels."""
-
-    filters: Positive
-    kernel: int = Field(default=5, ge=1, le=31)
-    stride: int = Field(default=2, ge=1, le=4)
-
-
-class TemporalCnn(Section):
-    """1-D CNN along time for sensor windows."""
-
-    architecture: Literal["temporal_cnn"]
-    blocks: list[TemporalBlock] = Field(min_length=1)
-
-
-class Bonsai(Section):
-    """A shallow sparse tree over a sparse projection (Kumar, Goyal and Varma 2017); [[compress]] makes it sparse."""
-
-    architecture: Literal["bonsai"]
-    depth: int = Field(default=2, ge=0, le=6)  # 2^(depth + 1) - 1 nodes
-    projection: int = Field(default=10, ge=1, le=127)  # dimension of the space that the tree works in
-    sigma: float = Field(default=1.0, gt=0)  # steepness of the nodes' tanh
-    first_sharpness: float = Field(default=1.0, gt=0)  # of the branches: near 0 all paths count alike
-    last_sharpness: float = Field(default=30.0, gt=0)  # reached at the end of [train], kept while compressing
-    regularization: float = Field(default=0.0, ge=0)  # weight of the squared parameters in the loss
-
-
-# [train] and [[compress]]
-
-
-class Fit(Section):
-    """What every training phase needs to know."""
-
-    epochs: Positive
-    batch_size: Positive = 128
-    learning_rate: float = Field(default=1e-3, gt=0, le=1)  # at its peak
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: Share = 0.1  # share of the steps in which the learning rate rises linearly
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-
-
-class Augment(Section):
-    """Random changes of training samples, drawn anew for every sample and epoch."""
-
-    flip: bool = False  # mirror left and right, every second sample
-    shift: int = Field(default=0, ge=0, le=16)  # at most so many positions along each axis, zeros move in
-    noise: float = Field(default=0.0, ge=0)  # standard deviation, in the input's unit
-    scale: float = Field(default=0.0, ge=0, lt=1)  # amplitude times 1 +- this
-
-
-class Train(Fit):
-    """The float model's training."""
-
-    augment: Augment = Augment()
-
-
-class Compress(Fit):
-    """What every compression step can do."""
-
-    distillation: Share = 0.0  # weight of the float model's answers in the targets, beside the labels
-
-
-class Prune(Compress):
-    """Magnitude pruning with a polynomial schedule (Zhu and Gupta 2017)."""
-
-    technique: Literal["prune"]
-    sparsity: float = Field(gt=0, lt=1)  # share of zeros in each pruned kernel at the end
-    initial_sparsity: Share = 0.0
-    begin: Share = 0.0  # share of the steps after which pruning starts
-    end: Share = 0.6  # share of the steps after which the final sparsity is reached; the rest recovers accuracy
-    power: float = Field(default=3.0, gt=0)
-    updates: Positive = 50  # how often masks are drawn anew between begin and end
-    depthwise: bool = False  # prune depthwise kernels too
-    skip: list[str] = []  # layers, by name, that stay dense
-
-    @model_validator(mode="after")
-    def _order(self) -> "Prune":
-        if self.begin >= self.end:
-            raise ValueError(f"begin = {self.begin} is not before end = {self.end}")
-        if self.initial_sparsity > self.sparsity:
-            raise ValueError(f"initial_sparsity = {self.initial_sparsity} is above sparsity = {self.sparsity}")
-        return self
-
-
-class Qat(Compress):
-    """Quantisation-aware training to int8 (Jacob et al. 2018)."""
-
-    technique: Literal["qat"]
-
-
-class Pqat(Compress):
-    """Quantisation-aware training that leaves pruned weights at zero."""
-
-    technique: Literal["pqat"]
-
-
-class Iht(Compress):
-    """Bonsai's iterative hard thresholding, then training on the support that it left."""
-
-    technique: Literal["iht"]
-    sparsity_z: Share = 0.5  # share of zeros in the projection
-    sparsity_w: Share = 0.5  # in the nodes' predictors W
-    sparsity_v: Share = 0.5  # in the nodes' predictors V
-    sparsity_theta: Share = 0.0  # in the branches
-    every: Positive = 10  # steps between two thresholdings
-    settle: Share = 0.5  # share of the steps after which the support stays as it is
 
 
 class Require(Section):
@@ -297,21 +38,6 @@ class Require(Section):
     min_sparsity: Share | None = None  # zeros in the pruned layers' kernels
 
 
-Data = Annotated[Union[FashionMnist, Digits, BreastCancer, Motion, WavFolder], Field(discriminator="dataset")]  # noqa: UP007 (see _members)
-Model = Annotated[Union[DsCnn, LeNet, TemporalCnn, Bonsai], Field(discriminator="architecture")]  # noqa: UP007
-Step = Annotated[Union[Prune, Qat, Pqat, Iht], Field(discriminator="technique")]  # noqa: UP007
-
-
-Preprocessing = Annotated[
-    Union[NormaliseSamples, Windows, GreyImage, Spectrogram, Mfcc],  # noqa: UP007
-    Field(discriminator="kind"),
-]
-# Which kinds a data set's raw form goes with, the default first; other data sets have no raw form.
-KINDS = {
-    "motion": ("window", "normalise"),
-    "fashion_mnist": ("image",),
-    "wav_folder": ("mfcc", "spectrogram"),
-}
 MOVED = {"data.window": "preprocessing.length", "data.hop": "preprocessing.hop"}
 
 
@@ -325,8 +51,9 @@ class Recipe(Section):
     preprocessing: Preprocessing | None = None  # None: the data set's default, if it has a raw form
     model: Model
     train: Train
-    compress: list[Step] = []
+    compress: list[Step] = Field(default=[])
     require: Require = Require()
+    comparison: Comparison | None = None  # what training/compare.py measures; None: its default list
 
     @model_validator(mode="after")
     def _kind(self) -> "Recipe":
@@ -341,31 +68,44 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _sequence(self) -> "Recipe":
-        techniques = [step.technique for step in self.compress]
-        quantised = [i for i, t in enumerate(techniques) if t in ("qat", "pqat")]
-        if quantised and quantised[0] != len(techniques) - 1:
-            raise ValueError(
-                f"compress runs {', '.join(techniques)}: quantisation-aware training comes once and last, "
-                "because a quantised model cannot be compressed further"
-            )
-        if "pqat" in techniques and "prune" not in techniques:
-            raise ValueError("compress runs pqat without prune before it: there are no zeros to preserve; use qat")
-        tree = self.model.architecture == "bonsai"
-        misplaced = sorted({t for t in techniques if (t == "iht") != tree})
-        if misplaced:
-            raise ValueError(
-                f"compress runs {', '.join(misplaced)}: architecture bonsai is compressed by iht, the others by prune, "
-                "qat and pqat"
-            )
-        if self.require.min_sparsity is not None and not {"prune", "iht"} & set(techniques):
-            raise ValueError("require.min_sparsity needs a prune or iht step in compress")
+        check_sequence(self.model, self.compress)
+        if self.require.min_sparsity is not None and not any(step.makes_zeros for step in self.compress):
+            raise ValueError("require.min_sparsity needs a step in compress that makes zeros, such as prune or iht")
+        return self
+
+    @model_validator(mode="after")
+    def _variants(self) -> "Recipe":
+        for variant in self.comparison.variants if self.comparison else ():
+            try:
+                check_sequence(variant.model or self.model, variant.compress)
+            except ValueError as e:
+                raise ValueError(f"comparison variant {variant.name!r}: {e}") from e
         return self
 
 
-def default_preprocessing(kind: str) -> Preprocessing:
-    """A kind of preprocessing with the schema's defaults."""
-    made: Preprocessing = TypeAdapter(Preprocessing).validate_python({"kind": kind})
-    return made
+_STATES = {
+    "float": "plain float weights",
+    "quantized": "quantisation-aware layers",
+    "rounded": "weights rounded to few bits",
+    "shared": "weights on a codebook",
+    "binary": "binary weights",
+    "tree": "a tree",
+}
+
+
+def check_sequence(model: Model, steps: Sequence[Step]) -> None:
+    """Whether each step can work on what the one before leaves; raises ValueError with a sentence."""
+    state, source, zeros = model.leaves, f"architecture {model.architecture}", False
+    for step in steps:
+        if state not in step.takes:
+            raise ValueError(
+                f"compress runs {', '.join(s.technique for s in steps)}: {step.technique} takes a model with "
+                f"{one_of([_STATES[s] for s in step.takes])}, and {source} leaves {_STATES[state]}"
+            )
+        if step.technique == "pqat" and not zeros:
+            raise ValueError("compress runs pqat without prune before it: there are no zeros to preserve; use qat")
+        state, source = step.leaves or state, step.technique
+        zeros = zeros or step.makes_zeros
 
 
 def names() -> list[str]:
@@ -505,7 +245,11 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _annotation(key: str) -> Any:
-    return Recipe.model_fields[key.split(".")[0].split("[")[0]].annotation
+    annotation: Any = Recipe
+    for part in re.sub(r"\[\d+\]", "", key).split("."):
+        section = next(iter(_sections_in(annotation)), None)
+        annotation = section.model_fields[part].annotation if section else None
+    return annotation
 
 
 def _describe(holder: type[Section] | None, name: int | str) -> str:

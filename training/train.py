@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache as remember
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,11 @@ from training import architectures, backend, compression, datasets, fitting, imp
 from training.compression import zeros
 from training.datasets import Dataset
 from training.progress import Reporter
-from training.recipe import Iht, Prune, Recipe, load, names
+from training.recipe import Recipe, load, names
 
 MODEL = "model.h5"
 SCHEMA = Path(__file__).resolve().parent / "recipe.py"
+SETTINGS = Path(__file__).resolve().parent / "settings"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def run(recipe: Recipe, cache: Cache, progress: Console | None = None) -> Traine
         runner.step(settings.technique, key, runner.compress(settings))
     steps = runner.done
     check_requirements(recipe, steps[0].accuracy, sparsity=steps[-1].sparsity)
-    pruned = [s.accuracy for s in steps if s.name in ("prune", "iht")]
+    zeroed = {settings.technique for settings in recipe.compress if settings.makes_zeros}
+    pruned = [s.accuracy for s in steps if s.name in zeroed]
     return Trained(
         recipe=recipe,
         folder=runner.folders[-1],
@@ -198,15 +200,25 @@ class _Runner:
 
         def make() -> tuple[Any, list[str]]:
             model, data, pruned = _load(self.recipe, self.folders[-1]), self._data(), self.done[-1].pruned
-            if settings.distillation:
+            if getattr(settings, "distillation", 0):
                 data = data.with_teacher(_load(self.recipe, self.folders[0]))
-            if isinstance(settings, Prune):
-                pruned = sorted({*pruned, *zeros.prunable(model, settings)})
-            elif isinstance(settings, Iht):
-                pruned = sorted(zeros.kernels(model))
-            return compression.apply(model, data, settings), pruned
+            if settings.teachers > 1:
+                data = replace(data, ensemble=self._ensemble(settings.teachers))
+            compressed = compression.apply(model, data, settings)
+            # A step may have replaced or removed layers that an earlier one pruned.
+            left = {*pruned, *compression.pruned(compressed, settings)} & set(zeros.kernels(compressed))
+            return compressed, sorted(left)
 
         return make
+
+    def _ensemble(self, count: int) -> tuple[Any, ...]:
+        """The float model, and others trained like it from the following seeds, each a step of its own."""
+        others = [
+            self.recipe.model_copy(update={"seed": self.recipe.seed + k, "compress": []}) for k in range(1, count)
+        ]
+        trained = [run(other, self.cache, self.reporter.console) for other in others]
+        backend.reset(self.recipe.seed)
+        return _load(self.recipe, self.folders[0]), *(_load(self.recipe, other.folder) for other in trained)
 
     def _data(self) -> fitting.TrainingData:
         return fitting.TrainingData(self.read(), self.recipe.train.augment, self.recipe.seed, self.reporter)
@@ -218,7 +230,8 @@ class _Runner:
 
 
 def _load(recipe: Recipe, folder: Path) -> Any:
-    return backend.load(folder / MODEL, architectures.custom_layers(recipe.model))
+    custom = architectures.custom_layers(recipe.model) | compression.custom_layers(recipe.compress)
+    return backend.load(folder / MODEL, custom)
 
 
 def _code(*modules: str) -> str:
@@ -227,7 +240,7 @@ def _code(*modules: str) -> str:
     The schema is left out: what it decides are the recipe's values, which stand in the key themselves.
     """
     files = imports.closure(f"training.{name}" for name in ("train", *modules))
-    return digest_files(files - {SCHEMA})
+    return digest_files(path for path in files if path != SCHEMA and path.parent != SETTINGS)
 
 
 def _plain(recipe: Recipe, *parts: str) -> list[object]:

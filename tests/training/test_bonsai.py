@@ -10,7 +10,9 @@ from convert.cache import Cache
 from training import architectures, backend, train
 from training.architectures import bonsai
 from training.compression import iht
-from training.recipe import Bonsai, Iht, Recipe
+from training.recipe import Recipe
+from training.settings.architectures import Bonsai
+from training.settings.trees import Iht
 
 SETTINGS = Bonsai(architecture="bonsai", depth=2, projection=4, sigma=1.5, last_sharpness=8.0)
 

@@ -8,7 +8,11 @@ from convert.errors import UsageError
 from training import architectures, backend, compression, datasets, fitting
 from training.compression import prune, zeros
 from training.progress import Reporter
-from training.recipe import Augment, Digits, DsCnn, Fit, Pqat, Prune, Qat
+from training.settings.architectures import DsCnn
+from training.settings.base import Augment, Fit
+from training.settings.data import Digits
+from training.settings.pruning import Prune
+from training.settings.quantization import Pqat, Qat
 
 MODEL = DsCnn(architecture="ds_cnn", stem_filters=4, stem_stride=1, blocks=[{"filters": 8, "stride": 2}])  # type: ignore[list-item]
 

@@ -17,7 +17,8 @@ from convert.errors import UsageError
 from convert.features import Series
 from training import datasets
 from training.datasets import fashion_mnist, motion
-from training.recipe import BreastCancer, Digits, FashionMnist, GreyImage, Motion, Windows
+from training.settings.data import BreastCancer, Digits, FashionMnist, Motion
+from training.settings.preprocessing import GreyImage, Windows
 
 FASHION = FashionMnist(dataset="fashion_mnist")
 MOTION = Motion(dataset="motion")

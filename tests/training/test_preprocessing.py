@@ -11,7 +11,9 @@ from convert.errors import ToolError
 from convert.features import Image, ImagePath, Normalise, Series, SeriesPath
 from convert.paths import ROOT
 from training import datasets
-from training.recipe import KINDS, Digits, FashionMnist, GreyImage, Motion, Recipe, Windows, default_preprocessing, load
+from training.recipe import Recipe, load
+from training.settings.data import Digits, FashionMnist, Motion
+from training.settings.preprocessing import KINDS, GreyImage, Windows, default_preprocessing
 
 SERIES = Series(2, 1000, 3, 1, Normalise((0, 0), (1.0, 1.0)))
 ALLOWED = ("convert.cache", "convert.errors", "convert.features")

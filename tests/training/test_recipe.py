@@ -4,12 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from convert.errors import UsageError
+from convert.errors import UsageError, one_of
 from convert.paths import ROOT
 from training import recipe
 from training.recipe import Recipe
+from training.settings.architectures import Model
+from training.settings.compression import Step
 
 INVALID = ROOT / "tests" / "invalid" / "recipes"
+
+ARCHITECTURES = one_of(sorted(recipe._members(Model)))
+TECHNIQUES = one_of(sorted(recipe._members(Step)))
 
 SENTENCES = {
     "band_above_half_the_rate": "preprocessing: low_hz = 125 and high_hz = 7500 do not rise to at most half of "
@@ -29,37 +34,38 @@ SENTENCES = {
     "bool_as_number": "train.epochs = true is of the wrong type; it must be a whole number",
     "empty_blocks": "model.blocks = [] is too short; it needs at least 1 entry",
     "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
-    "iht_without_bonsai": "compress runs iht: architecture bonsai is compressed by iht, "
-    "the others by prune, qat and pqat",
+    "iht_without_bonsai": "compress runs iht: iht takes a model with a tree, and architecture lenet leaves plain float "
+    "weights",
     "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",
     "missing_key": "train.epochs is missing; give a whole number",
     "missing_table": "model is missing; add a table [model]",
-    "missing_tag": "model.architecture is missing; allowed are bonsai, ds_cnn, lenet or temporal_cnn",
+    "missing_tag": f"model.architecture is missing; allowed are {ARCHITECTURES}",
     "name_with_capitals": 'name = "Broken" is not allowed; use lower-case letters, digits, - and _, a letter first',
     "not_toml": "is not valid TOML: Invalid value (at line 1, column 8); correct the file",
     "out_of_range": "train.epochs = 0 is out of range; it must be greater than 0",
-    "bonsai_with_prune": "compress runs prune: architecture bonsai is compressed by iht, "
-    "the others by prune, qat and pqat",
+    "bonsai_with_prune": "compress runs prune: prune takes a model with plain float weights, and architecture bonsai "
+    "leaves a tree",
     "pqat_without_prune": "compress runs pqat without prune before it: there are no zeros to preserve; use qat",
-    "prune_after_qat": "compress runs qat, prune: quantisation-aware training comes once and last, because a quantised "
-    "model cannot be compressed further",
+    "prune_after_qat": "compress runs qat, prune: prune takes a model with plain float weights, and qat leaves "
+    "quantisation-aware layers",
     "prune_begins_after_end": "compress[0]: begin = 0.9 is not before end = 0.6",
     "sparsity_of_one": "compress[0].sparsity = 1.0 is out of range; it must be less than 1.0",
-    "sparsity_required_without_prune": "require.min_sparsity needs a prune or iht step in compress",
+    "sparsity_required_without_prune": "require.min_sparsity needs a step in compress that makes zeros, "
+    "such as prune or iht",
     "too_many_stages": "model.filters has too many entries; at most 4 are allowed",
-    "unknown_architecture": 'model.architecture = "resnet" is unknown; allowed are bonsai, ds_cnn, lenet or '
-    "temporal_cnn; did you mean 'lenet'?",
+    "unknown_architecture": f'model.architecture = "lenets" is unknown; allowed are {ARCHITECTURES}; '
+    "did you mean 'lenet'?",
     "unknown_augmentation": "unknown key train.augment.rotate; allowed here are flip, noise, scale or shift",
     "unknown_dataset": 'data.dataset = "digit" is unknown; allowed are breast_cancer, digits, fashion_mnist, motion '
     "or wav_folder; did you mean 'digits'?",
     "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
     "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
-    "unknown_key_at_top": "unknown key sede; allowed here are compress, data, description, model, name, preprocessing, "
-    "require, seed or train; did you mean 'seed'?",
+    "unknown_key_at_top": "unknown key sede; allowed here are comparison, compress, data, description, model, name, "
+    "preprocessing, require, seed or train; did you mean 'seed'?",
     "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
-    "unknown_table": "unknown key requires; allowed here are compress, data, description, model, name, preprocessing, "
-    "require, seed or train; did you mean 'require'?",
-    "unknown_technique": 'compress[0].technique = "prunes" is unknown; allowed are iht, pqat, prune or qat; '
+    "unknown_table": "unknown key requires; allowed here are comparison, compress, data, description, model, name, "
+    "preprocessing, require, seed or train; did you mean 'require'?",
+    "unknown_technique": f'compress[0].technique = "prunes" is unknown; allowed are {TECHNIQUES}; '
     "did you mean 'prune'?",
     "value_as_table": "train = 3 is of the wrong type; it must be a table",
     "wrong_type": 'train.epochs = "two" is of the wrong type; it must be a whole number',

@@ -9,7 +9,9 @@ import pytest
 from convert.errors import UsageError
 from convert.features import Series
 from training import datasets
-from training.recipe import Mfcc, Recipe, Spectrogram, WavFolder
+from training.recipe import Recipe
+from training.settings.data import WavFolder
+from training.settings.preprocessing import Mfcc, Spectrogram
 
 MFCC = Mfcc(kind="mfcc", rate=8000, frame=256, hop=128, fft=256, bands=20, high_hz=4000.0, length=12, window_hop=12)
 BANDS = Spectrogram(kind="spectrogram", rate=8000, frame=256, hop=128, fft=256, bands=20, high_hz=4000.0, length=12)

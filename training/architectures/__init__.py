@@ -4,9 +4,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from training import recipe
+from training.settings.architectures import Model
 
-Settings: TypeAlias = recipe.Model
+Settings: TypeAlias = Model
 
 
 def build(settings: Settings, shape: tuple[int, ...], classes: int) -> Any:

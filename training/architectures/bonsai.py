@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import backend
-from training.recipe import Bonsai
+from training.settings.architectures import Bonsai
 
 TREE = "tree"
 

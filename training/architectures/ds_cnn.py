@@ -10,7 +10,7 @@ from typing import Any
 
 from training import backend
 from training.architectures.parts import average, normalised, scores
-from training.recipe import DsCnn
+from training.settings.architectures import DsCnn
 
 
 def build(settings: DsCnn, shape: tuple[int, ...], classes: int) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from convert.errors import UsageError
 from training import backend
 from training.architectures.parts import normalised, scores
-from training.recipe import LeNet
+from training.settings.architectures import LeNet
 
 
 def build(settings: LeNet, shape: tuple[int, ...], classes: int) -> Any:

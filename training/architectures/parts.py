@@ -26,3 +26,8 @@ def scores(x: Any, classes: int) -> Any:
     """Class probabilities (n, classes) of feature vectors."""
     layers = backend.keras().layers
     return layers.Softmax(name="probabilities")(layers.Dense(classes, name="scores")(x))
+
+
+def dropped(x: Any, rate: float, name: str) -> Any:
+    """Features with dropout before layer `name` (Srivastava et al. 2014), or as they are where the rate is 0."""
+    return backend.keras().layers.Dropout(rate, name=f"{name}_dropout")(x) if rate else x

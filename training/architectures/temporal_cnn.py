@@ -10,7 +10,7 @@ from typing import Any
 
 from training import backend
 from training.architectures.parts import average, normalised, scores
-from training.recipe import TemporalCnn
+from training.settings.architectures import TemporalCnn
 
 
 def build(settings: TemporalCnn, shape: tuple[int, ...], classes: int) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from training import backend
 from training.compression import zeros
 from training.fitting import TrainingData, fit
-from training.recipe import Iht
+from training.settings.trees import Iht
 
 
 def apply(model: Any, data: TrainingData, settings: Iht) -> Any:
@@ -26,6 +26,12 @@ def apply(model: Any, data: TrainingData, settings: Iht) -> Any:
         if left > most:
             raise RuntimeError(f"thresholding left {left} weights in {name} where {most} were due")
     return model
+
+
+def pruned(model: Any, settings: Iht) -> list[str]:
+    """All matrices of the tree."""
+    del settings
+    return sorted(zeros.kernels(model))
 
 
 def kept(settings: Iht, name: str, variable: Any) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from training import backend
 from training.compression import zeros
 from training.fitting import TrainingData, fit
-from training.recipe import Pqat
+from training.settings.quantization import Pqat
 
 
 def apply(model: Any, data: TrainingData, settings: Pqat) -> Any:

@@ -10,7 +10,7 @@ from convert.errors import UsageError
 from training import backend
 from training.compression import zeros
 from training.fitting import TrainingData, fit
-from training.recipe import Prune
+from training.settings.pruning import Prune
 
 TOLERANCE = 0.01
 
@@ -25,12 +25,17 @@ def apply(model: Any, data: TrainingData, settings: Prune) -> Any:
     wrapped = _wrap(model, names, schedule(settings, data.steps(settings)))
     update = backend.tfmot().sparsity.keras.UpdatePruningStep()
     fit(wrapped, data, settings, "prune", settings.distillation, [update])
-    pruned = _strip(wrapped)
-    kernels = zeros.kernels(pruned)
+    stripped = _strip(wrapped)
+    kernels = zeros.kernels(stripped)
     reached, wanted = zeros.sparsity(kernels, names), zeros.most_zeros(settings, kernels, names)
     if reached < wanted - TOLERANCE:
         raise RuntimeError(f"pruning left {reached:.1%} zeros where {wanted:.1%} were due: masks were not updated")
-    return pruned
+    return stripped
+
+
+def pruned(model: Any, settings: Prune) -> list[str]:
+    """The layers that the settings prune."""
+    return zeros.prunable(model, settings)
 
 
 def schedule(settings: Prune, steps: int) -> dict[str, Any]:

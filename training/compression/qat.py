@@ -8,7 +8,7 @@ from typing import Any
 
 from training import backend
 from training.fitting import TrainingData, fit
-from training.recipe import Qat
+from training.settings.quantization import Qat
 
 
 def apply(model: Any, data: TrainingData, settings: Qat) -> Any:

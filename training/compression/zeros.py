@@ -7,7 +7,7 @@ import numpy as np
 
 from convert.errors import UsageError
 from training import backend
-from training.recipe import Prune
+from training.settings.pruning import Prune
 
 
 def plain(layer: Any) -> Any:

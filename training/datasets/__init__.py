@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.features import Preprocessed
-from training import recipe
+from training.settings.data import Data
+from training.settings.preprocessing import KINDS, Preprocessing, default_preprocessing
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Settings: TypeAlias = recipe.Data
-Preprocessing: TypeAlias = recipe.Preprocessing
+Settings: TypeAlias = Data
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def _module(settings: Settings) -> Any:
 
 def _and_preprocessing(settings: Settings, preprocessing: Preprocessing | None) -> tuple[Any, ...]:
     """What the functions of a data set's module are called with; only those with a raw form know a preprocessing."""
-    kinds = recipe.KINDS.get(settings.dataset)
+    kinds = KINDS.get(settings.dataset)
     if kinds is None:
         return (settings,)
-    return settings, preprocessing or recipe.default_preprocessing(kinds[0])
+    return settings, preprocessing or default_preprocessing(kinds[0])
 
 
 def card(settings: Settings, preprocessing: Preprocessing | None = None) -> Card:

@@ -11,7 +11,7 @@ import numpy as np
 
 from training.datasets import Card, Dataset
 from training.datasets.files import verify
-from training.recipe import BreastCancer
+from training.settings.data import BreastCancer
 
 TEST_EVERY = 5
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from training.datasets import Card, Dataset
 from training.datasets.files import verify
-from training.recipe import Digits
+from training.settings.data import Digits
 
 TEST_SAMPLES = 360
 

@@ -26,7 +26,8 @@ from convert.features import version as code_version
 from training import backend
 from training.datasets import Card, Dataset
 from training.datasets.files import verify
-from training.recipe import FashionMnist, GreyImage
+from training.settings.data import FashionMnist
+from training.settings.preprocessing import GreyImage
 
 SYSTEM = Path("/usr/share/datasets/fashion-mnist")
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

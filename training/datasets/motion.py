@@ -22,7 +22,8 @@ from convert.features import Preprocessed, Series, SeriesPath, int8_values, lear
 from convert.features import version as code_version
 from training.datasets import Card, Dataset, Floats, Labels
 from training.datasets.files import verify
-from training.recipe import Motion, NormaliseSamples, Windows
+from training.settings.data import Motion
+from training.settings.preprocessing import NormaliseSamples, Windows
 
 AXES = 6
 MILLIHERTZ = 50_000

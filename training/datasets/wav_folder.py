@@ -16,7 +16,8 @@ from convert.errors import UsageError
 from convert.features import Normalise, Preprocessed, Series, SeriesPath, Spectrum, int8_values, learn
 from convert.features import version as code_version
 from training.datasets import Card, Dataset, Floats, Labels
-from training.recipe import Mfcc, Spectrogram, WavFolder
+from training.settings.data import WavFolder
+from training.settings.preprocessing import Mfcc, Spectrogram
 
 Asked = Mfcc | Spectrogram
 Int16 = npt.NDArray[np.int16]

@@ -1,0 +1,16 @@
+"""[[compress]]: every technique, by its name."""
+
+from typing import Annotated, Union
+
+from pydantic import Field
+
+from training.settings import pruning, quantization, trees
+
+Step = Annotated[
+    Union[  # noqa: UP007 (recipe.py reads the members of the union)
+        pruning.Step,
+        quantization.Step,
+        trees.Step,
+    ],
+    Field(discriminator="technique"),
+]
