@@ -1,5 +1,5 @@
-"""LeNet-5: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, in the form that Caffe gave it
-and that Han et al., "Deep Compression", 2016, and others measure.
+"""LeNet-5: LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998, in the form that Caffe gave
+it and that Han et al., "Deep Compression", 2016, and others measure.
 
 Two 5x5 convolutions of 20 and 50 filters without padding, each followed by 2x2 max pooling, a dense layer of 500 units
 and the classes. Weights `25*c*f1 + 25*f1*f2 + h*w*f2*u + u*classes` with h = (H - 12) / 4 and w likewise, rounded down:
