@@ -20,7 +20,8 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def figure_of(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """A figure of so many inches in the project's style and its axes: one, or an array of rows x columns."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -28,10 +29,11 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     with rc_context(_STYLE):
         figure = Figure((width, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
-        return figure, figure.add_subplot()
+        return figure, figure.subplots(rows, columns)
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """A figure as PNG, the same bytes each time."""
     from matplotlib import rc_context
 
     out = io.BytesIO()
@@ -46,7 +48,7 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]], title: st
 
     n = len(classes)
     side = max(4.2, 0.52 * n + 1.8)
-    figure, axis = _figure(side + 0.6, side)
+    figure, axis = figure_of(side + 0.6, side)
     totals = [max(1, sum(row)) for row in matrix]
     shares = [[count / total for count in row] for row, total in zip(matrix, totals, strict=True)]
     colours = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#bfe0dc", _FILL, "#064e4a"])
@@ -68,12 +70,12 @@ def confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]], title: st
     axis.set_xlabel("the device says")
     axis.set_ylabel("label")
     axis.set_title(title, fontsize=10)
-    return _png(figure)
+    return png(figure)
 
 
 def histogram(counts: Sequence[int], edges: Sequence[float], unit: str, title: str) -> bytes:
     """Bars of how many inferences took how much."""
-    figure, axis = _figure(7.0, 3.2)
+    figure, axis = figure_of(7.0, 3.2)
     widths = [b - a for a, b in itertools.pairwise(edges)]
     axis.bar(edges[:-1], counts, widths, align="edge", color=_FILL, edgecolor="white", linewidth=0.5)
     axis.set_xlabel(f"{unit} an inference")
@@ -85,7 +87,7 @@ def histogram(counts: Sequence[int], edges: Sequence[float], unit: str, title: s
     axis.locator_params(axis="x", nbins=6)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 _FAMILIES = (
