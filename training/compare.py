@@ -87,8 +87,8 @@ def _heading(recipe: Recipe, seeds: Sequence[int], board: str) -> str:
     which = ", ".join(map(str, seeds))
     return (
         f"# Comparison: {recipe.name}\n\n"
-        f"`{command} --seeds {which.replace(' ', '')}`, {date.today()}. Flash (without test vectors), RAM and arena are "
-        f"the compiled runtime's on {board}; instructions of one inference are counted in an emulator."
+        f"`{command} --seeds {which.replace(' ', '')}`, {date.today()}. Flash (without test vectors), RAM and arena "
+        f"are the compiled runtime's on {board}; instructions of one inference are counted in an emulator."
     )
 
 

@@ -49,7 +49,7 @@ def split(data: Dataset, parts: int) -> Iterator[Dataset]:
 def accuracies(recipe: Recipe, data: Dataset, reporter: Reporter) -> list[float]:
     """Accuracy on the data's test set after each of the recipe's steps, as training/train.py runs them."""
     training = fitting.TrainingData(data, recipe.train.augment, recipe.seed, reporter)
-    custom = architectures.custom_layers(recipe.model)
+    custom = architectures.custom_layers(recipe.model) | compression.custom_layers(recipe.compress)
     backend.reset(recipe.seed)
     model = architectures.build(recipe.model, data.card.shape, len(data.class_names))
     extra = architectures.callbacks(recipe.model, model, training.steps(recipe.train))
@@ -62,7 +62,9 @@ def accuracies(recipe: Recipe, data: Dataset, reporter: Reporter) -> list[float]
             backend.save(model, last)
             backend.reset(recipe.seed)
             model = backend.load(last, custom)
-            given = training.with_teacher(backend.load(first, custom)) if settings.distillation else training
+            given = (
+                training.with_teacher(backend.load(first, custom)) if getattr(settings, "distillation", 0) else training
+            )
             model = compression.apply(model, given, settings)
             found.append(fitting.accuracy(model, data))
     return found

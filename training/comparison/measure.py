@@ -75,7 +75,8 @@ def row(run: Run, trained: Trained, cache: Cache, board: str, step: Callable[[st
 
 def _version() -> str:
     modules = (quantize, compiled, device, fitting)
-    return digest_files([Path(__file__), *(Path(str(module.__file__)) for module in modules)])
+    coder = Path(str(coding.__file__)).parent.glob("*.py")
+    return digest_files([Path(__file__), *coder, *(Path(str(module.__file__)) for module in modules)])
 
 
 def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], None]) -> dict[str, Any]:
