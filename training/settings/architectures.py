@@ -67,6 +67,87 @@ class TemporalCnn(Architecture):
     blocks: list[TemporalBlock] = Field(min_length=1)
 
 
+class Scaled(Architecture):
+    """What the scaled-down image networks share; their files give parameters and multiply-accumulates."""
+
+    width: float = Field(default=0.25, gt=0, le=4)  # times the filters of every layer
+
+
+class VggSmall(Scaled):
+    """Three stages of 3x3 convolutions with max pooling behind each (Simonyan and Zisserman 2015)."""
+
+    architecture: Literal["vgg_small"]
+    width: float = Field(default=0.125, gt=0, le=4)
+    depth: int = Field(default=2, ge=1, le=4)  # convolutions a stage
+
+
+class ResNet(Scaled):
+    """Residual network (He et al. 2016), MLPerf Tiny's ResNet-8 by default."""
+
+    architecture: Literal["resnet"]
+    width: float = Field(default=1.0, gt=0, le=4)
+    depth: int = Field(default=1, ge=1, le=9)  # residual blocks a stage
+
+
+class DenseNet(Scaled):
+    """Layers that see all layers before them (Huang et al. 2017)."""
+
+    architecture: Literal["densenet"]
+    width: float = Field(default=1.0, gt=0, le=4)  # growth rate is 12 times this
+    depth: int = Field(default=4, ge=1, le=12)  # layers a block
+
+
+class SqueezeNet(Scaled):
+    """Fire modules (Iandola et al. 2016)."""
+
+    architecture: Literal["squeezenet"]
+    width: float = Field(default=0.5, gt=0, le=4)
+    depth: int = Field(default=2, ge=1, le=4)  # fire modules a stage
+
+
+class MobileNetV1(Scaled):
+    """Depthwise-separable blocks (Howard et al. 2017)."""
+
+    architecture: Literal["mobilenet_v1"]
+    depth: int = Field(default=5, ge=0, le=8)  # repeated blocks in the middle
+    stem_stride: int = Field(default=1, ge=1, le=2)  # 2 in the paper, for pictures of 96x96 pixels and more
+
+
+class MobileNetV2(Scaled):
+    """Inverted residuals with linear bottlenecks (Sandler et al. 2018)."""
+
+    architecture: Literal["mobilenet_v2"]
+    depth: float = Field(default=1.0, gt=0, le=2)  # times the paper's repetitions of each stage
+    expansion: int = Field(default=6, ge=1, le=8)
+    stem_stride: int = Field(default=1, ge=1, le=2)  # 2 in the paper, for pictures of 96x96 pixels and more
+
+
+class MobileNetV3Small(Scaled):
+    """Inverted residuals with hard swish and squeeze-and-excitation (Howard et al. 2019)."""
+
+    architecture: Literal["mobilenet_v3_small"]
+    depth: float = Field(default=1.0, gt=0, le=2)  # times the repetitions of the blocks that keep the shape
+    stem_stride: int = Field(default=1, ge=1, le=2)  # 2 in the paper, for pictures of 96x96 pixels and more
+
+
+class ShuffleNetV1(Scaled):
+    """Grouped 1x1 convolutions and channel shuffle (Zhang et al. 2018)."""
+
+    architecture: Literal["shufflenet_v1"]
+    depth: int = Field(default=1, ge=0, le=7)  # units a stage behind the one that halves the picture
+    groups: int = Field(default=2, ge=1, le=4)
+    stem_stride: int = Field(default=1, ge=1, le=2)
+
+
+class ShuffleNetV2(Scaled):
+    """Units that work on half of the channels, and shuffle (Ma et al. 2018)."""
+
+    architecture: Literal["shufflenet_v2"]
+    width: float = Field(default=0.5, gt=0, le=4)
+    depth: int = Field(default=1, ge=0, le=7)  # units a stage behind the one that halves the picture
+    stem_stride: int = Field(default=1, ge=1, le=2)
+
+
 class Bonsai(Architecture):
     """A shallow sparse tree over a sparse projection (Kumar, Goyal and Varma 2017); [[compress]] makes it sparse."""
 
@@ -81,4 +162,23 @@ class Bonsai(Architecture):
     regularization: float = Field(default=0.0, ge=0)  # weight of the squared parameters in the loss
 
 
-Model = Annotated[Union[DsCnn, LeNet, LeNet300, LeNet5, TemporalCnn, Bonsai], Field(discriminator="architecture")]  # noqa: UP007 (recipe.py reads the members of the union)
+Model = Annotated[
+    Union[  # noqa: UP007 (recipe.py reads the members of the union)
+        DsCnn,
+        LeNet,
+        LeNet300,
+        LeNet5,
+        TemporalCnn,
+        VggSmall,
+        ResNet,
+        DenseNet,
+        SqueezeNet,
+        MobileNetV1,
+        MobileNetV2,
+        MobileNetV3Small,
+        ShuffleNetV1,
+        ShuffleNetV2,
+        Bonsai,
+    ],
+    Field(discriminator="architecture"),
+]
