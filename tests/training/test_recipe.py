@@ -34,6 +34,8 @@ SENTENCES = {
     "bool_as_number": "train.epochs = true is of the wrong type; it must be a whole number",
     "empty_blocks": "model.blocks = [] is too short; it needs at least 1 entry",
     "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
+    "hint_without_effect": "compress[0].hint: epochs = 0 and weight = 0 leave the hint without effect; raise one, or "
+    "leave the hint out",
     "iht_without_bonsai": "compress runs iht: iht takes a model with a tree, and architecture lenet leaves plain float "
     "weights",
     "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",
@@ -49,9 +51,21 @@ SENTENCES = {
     "prune_after_qat": "compress runs qat, prune: prune takes a model with plain float weights, and qat leaves "
     "quantisation-aware layers",
     "prune_begins_after_end": "compress[0]: begin = 0.9 is not before end = 0.6",
+    "layer_pruned_and_skipped": "compress[0]: layers and skip both name 'conv2'; take them out of one of the two",
+    "pruning_target_missing": "compress[0]: iterative_prune has neither sparsity nor quality; give one of the two",
+    "pruning_target_twice": "compress[0]: iterative_prune has both sparsity and quality; give one of the two",
+    "quality_with_global_scope": "compress[0]: quality sets thresholds, not targets; leave scope = \"global\" and "
+    "layers out",
+    "n_not_less_than_m": "compress[0]: n = 4 of m = 4 leaves no zeros; n must be less than m",
+    "depthwise_n_of_m": "compress[0]: depthwise kernels have one input channel and no n of m; use pattern = "
+    "\"blocks\"",
+    "block_of_one_weight": "compress[0]: block = [1, 1] is no block; use prune or iterative_prune for single weights",
+    "block_of_three_sides": "compress[0].block has too many entries; at most 2 are allowed",
     "sparsity_of_one": "compress[0].sparsity = 1.0 is out of range; it must be less than 1.0",
     "sparsity_required_without_prune": "require.min_sparsity needs a step in compress that makes zeros, "
     "such as prune or iht",
+    "student_with_layers_of_its_own": 'compress[0]: student.architecture = "bonsai" cannot be a student: its layers are '
+    "of its own kind; take a plain network, or make it the recipe's [model] and use distillation there",
     "too_many_stages": "model.filters has too many entries; at most 4 are allowed",
     "unknown_architecture": f'model.architecture = "lenets" is unknown; allowed are {ARCHITECTURES}; '
     "did you mean 'lenet'?",
@@ -63,6 +77,8 @@ SENTENCES = {
     "unknown_key_at_top": "unknown key sede; allowed here are comparison, compress, data, description, model, name, "
     "preprocessing, require, seed or train; did you mean 'seed'?",
     "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
+    "unknown_student": f'compress[0].student.architecture = "lenets" is unknown; allowed are {ARCHITECTURES}; '
+    "did you mean 'lenet'?",
     "unknown_table": "unknown key requires; allowed here are comparison, compress, data, description, model, name, "
     "preprocessing, require, seed or train; did you mean 'require'?",
     "unknown_technique": f'compress[0].technique = "prunes" is unknown; allowed are {TECHNIQUES}; '
