@@ -1,7 +1,7 @@
 """What can I save, and what does it cost me? Every technique that a recipe's comparison lists, side by side.
 
-`python training/compare.py --recipe fashion` trains the float model once a seed, applies each variant of [comparison]
-(or a standard list where the recipe has none), and writes comparison.csv, comparison.md and comparison.png into the
+`python training/compare.py --recipe fashion` trains the float model once a seed, applies each variant of the
+comparison, and writes comparison.csv, comparison.md and comparison.png into the
 output folder after every variant. Steps and measurements are cached: an interrupted run goes on where it stopped.
 Exit codes as convert/build.py's: 0 done, 2 wrong use, 5 a tool is missing or failed.
 
@@ -30,7 +30,9 @@ from training import train
 from training.comparison import measure, plots, tables, variants
 from training.comparison.measure import Row
 from training.comparison.variants import Run
-from training.recipe import Recipe, load, names
+from training.recipe import Recipe, load, names, with_comparison
+
+COMPARISONS = Path(__file__).resolve().parent / "comparisons"
 
 
 def compare(
@@ -92,6 +94,14 @@ def _heading(recipe: Recipe, seeds: Sequence[int], board: str) -> str:
     )
 
 
+def _recipe(name: str, comparison: Path | None) -> Recipe:
+    recipe = load(name)
+    own = COMPARISONS / f"{recipe.name}.toml"
+    if comparison is None and recipe.comparison is None and own.is_file():
+        comparison = own
+    return recipe if comparison is None else with_comparison(recipe, comparison)
+
+
 def _seeds(text: str | None, recipe: Recipe) -> list[int]:
     if text is None:
         return list(variants.comparison_of(recipe).seeds)
@@ -103,18 +113,25 @@ def _seeds(text: str | None, recipe: Recipe) -> list[int]:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--recipe", "name", required=True, metavar="NAME|FILE", help=f"One of {', '.join(names())}, or a file.")
+@click.option("--comparison", type=click.Path(path_type=Path), help="TOML file of variants.  [default: the recipe's]")
 @click.option("--seeds", metavar="N,N,...", help="Seeds to train from.  [default: the comparison's]")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this variant or group, and the baseline; repeatable.")
 @click.option("--board", default="nano33", show_default=True, help="Board whose memory is counted.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder.  [default: build/comparisons/RECIPE]")
 @click.option("--cache", "folder", type=click.Path(path_type=Path), help="Cache folder.  [default: .cache]")
 def main(
-    name: str, seeds: str | None, only: tuple[str, ...], board: str, output: Path | None, folder: Path | None
+    name: str,
+    comparison: Path | None,
+    seeds: str | None,
+    only: tuple[str, ...],
+    board: str,
+    output: Path | None,
+    folder: Path | None,
 ) -> None:
     """Compare compression techniques on a recipe: table, CSV and plots; goes on where it was interrupted."""
     ui = Console()
     try:
-        recipe = load(name)
+        recipe = _recipe(name, comparison)
         chosen = _seeds(seeds, recipe)
         runs = variants.plan(recipe, chosen, only)
         boards.load(board, BOARDS)

@@ -5,7 +5,6 @@ one sentence that names the key, what was given and what is allowed.
 """
 
 import difflib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +52,7 @@ class Recipe(Section):
     train: Train
     compress: list[Step] = Field(default=[])
     require: Require = Require()
-    comparison: Comparison | None = None  # what training/compare.py measures; None: its default list
+    comparison: Comparison | None = None  # what training/compare.py measures; None: see its --comparison
 
     @model_validator(mode="after")
     def _kind(self) -> "Recipe":
@@ -116,16 +115,29 @@ def names() -> list[str]:
 def load(name_or_path: str) -> Recipe:
     """Read a recipe by name or path; raises UsageError with one sentence for everything that is wrong."""
     path = _find(name_or_path)
+    return _valid(_table(path, "recipe"), f"recipe {path}")
+
+
+def with_comparison(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with the comparison of a TOML file of its own; raises UsageError as `load` does."""
+    table = {"comparison": _table(path, "comparison")}
+    return _valid(recipe.model_dump() | table, f"comparison {path}")
+
+
+def _table(path: Path, what: str) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise UsageError(f"recipe {path} is not valid TOML: {e}; correct the file") from e
+        raise UsageError(f"{what} {path} is not valid TOML: {e}; correct the file") from e
     except OSError as e:
-        raise UsageError(f"recipe {path} cannot be read: {e.strerror}; check its permissions") from e
+        raise UsageError(f"{what} {path} cannot be read: {e.strerror}; check its name and permissions") from e
+
+
+def _valid(table: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as e:
-        raise UsageError(f"recipe {path}: {_sentence(e.errors()[0])}") from e
+        raise UsageError(f"{where}: {_sentence(e.errors()[0])}") from e
 
 
 def _find(name_or_path: str) -> Path:
@@ -221,7 +233,7 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{key} is missing; {_describe(holder, error['loc'][-1])}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = str(context["discriminator"]).strip("'")
-        allowed = sorted(_members(_annotation(key)))
+        allowed = sorted(_members(_annotation(error["loc"])))
         value = given.get(tag) if isinstance(given, dict) else None
         if value is None:
             return f"{key}.{tag} is missing; allowed are {one_of(allowed)}"
@@ -244,11 +256,17 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{key} = {_show(given)}: {error['msg']}"
 
 
-def _annotation(key: str) -> Any:
+def _annotation(loc: Sequence[int | str]) -> Any:
+    """The annotation of the field at a pydantic location."""
     annotation: Any = Recipe
-    for part in re.sub(r"\[\d+\]", "", key).split("."):
-        section = next(iter(_sections_in(annotation)), None)
-        annotation = section.model_fields[part].annotation if section else None
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        if part in (tags := _members(annotation)):
+            annotation = tags[part]
+        else:
+            section = next(iter(_sections_in(annotation)), None)
+            annotation = section.model_fields[part].annotation if section else None
     return annotation
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convert import boards, compiled, fitting, golden, graph, quantize, vectors
+from convert import variants as formats
 from convert.accuracy import top1
 from convert.boards import Board
 from convert.cache import Cache, digest, digest_files
@@ -74,7 +75,7 @@ def row(run: Run, trained: Trained, cache: Cache, board: str, step: Callable[[st
 
 
 def _version() -> str:
-    modules = (quantize, compiled, device, fitting)
+    modules = (quantize, formats, compiled, device, fitting)
     coder = Path(str(coding.__file__)).parent.glob("*.py")
     return digest_files([Path(__file__), *coder, *(Path(str(module.__file__)) for module in modules)])
 
@@ -91,7 +92,7 @@ def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], Non
     step(f"converting to {scheme.format}")
     chosen = np.random.default_rng(run.seed).choice(len(data.x_train), min(len(data.x_train), REPRESENTATIVE), False)
     try:
-        file = quantize.to_int8(model, data.x_train[chosen])
+        file = formats.to_tflite(model, data.x_train[chosen], scheme)
     except UsageError as e:
         return _figures(tensors) | {"format": scheme.format, "note": str(e)}
     g = graph.load(file)
