@@ -32,6 +32,9 @@ SENTENCES = {
     "block_with_unknown_key": "unknown key model.blocks[0].strides; allowed here are filters or stride; "
     "did you mean 'stride'?",
     "bool_as_number": "train.epochs = true is of the wrong type; it must be a whole number",
+    "channels_given_a_share_and_skipped": "compress[0]: 'conv2' stands in layers and in skip; take it out of one of them",
+    "channels_without_a_share": "compress[0]: share = 0 and no share in layers above 0: nothing would be removed; give "
+    "one of them",
     "empty_blocks": "model.blocks = [] is too short; it needs at least 1 entry",
     "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
     "hint_without_effect": "compress[0].hint: epochs = 0 and weight = 0 leave the hint without effect; raise one, or "

@@ -4,10 +4,11 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from training.settings import pruning, quantization, trees
+from training.settings import channels, pruning, quantization, trees
 
 Step = Annotated[
     Union[  # noqa: UP007 (recipe.py reads the members of the union)
+        channels.Step,
         pruning.Step,
         quantization.Step,
         trees.Step,
