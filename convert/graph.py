@@ -32,6 +32,7 @@ _DTYPES: Mapping[str, str] = {
     "INT8": "|i1",
     "UINT32": "<u4",
     "RESOURCE": "<i4",  # the number of a resource variable; Tensor.is_resource tells it from INT32
+    "INT4": "|i1",  # weights two a byte, unpacked here; Tensor.packed_bits tells them from INT8
 }
 
 # Far more than any microcontroller runs. Nothing may take time or memory out of proportion to the file, and a damaged
@@ -91,6 +92,7 @@ class Tensor:
     is_variable: bool
     is_resource: bool = False  # stands for a resource variable; its own bytes mean nothing
     initial: Array | None = None  # a resource variable's first value, where it is not one byte throughout
+    packed_bits: int | None = None  # bits that each element of a constant takes in the file, where fewer than its dtype
 
     @property
     def elements(self) -> int:
@@ -255,6 +257,8 @@ def _lstm_macs(operands: _Operands, _: Tensor) -> int:
     return math.prod(_shape(operands, 0, 3)[:2]) * sum(math.prod(_shape(operands, i, 2)) for i in range(1, 9))
 
 
+# Operators that take packed weights, at their second input.
+_PACKED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _WEIGHT_RANKS = {"TRANSPOSE_CONV": 4, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
 _MAC_OPS: Mapping[str, Callable[[_Operands, Tensor], int]] = {
     "CONV_2D": _conv_macs,
@@ -379,6 +383,12 @@ def _check_references(
                     f"damaged TFLite model: operator {op.index} ({op.name}) reads tensor {i} "
                     "before any operator writes it"
                 )
+        for position, i in enumerate(op.inputs):
+            if i >= 0 and tensors[i].packed_bits is not None and (op.name not in _PACKED or position != 1):
+                raise UsageError(
+                    f"operator {op.index} ({op.name}) reads tensor {i} ({tensors[i].name}) of type INT4, which is "
+                    f"allowed for weights of {', '.join(_PACKED)} only; convert the model to full-integer int8"
+                )
         for i in op.outputs:
             if i in written:
                 raise UsageError(
@@ -422,17 +432,37 @@ def _tensor(index: int, t: Any, model: Any, vectors: _Vectors) -> Tensor:
     raw = model.Buffers(t.Buffer()).DataAsNumpy()
     values = None
     if not isinstance(raw, int) and len(raw):
-        values = np.frombuffer(raw, dtype)
+        values = _unpacked(raw, math.prod(shape)) if type_name == "INT4" else np.frombuffer(raw, dtype)
         if values.size != math.prod(shape):
             raise UsageError(f"damaged TFLite model: tensor {index} ({name}) of shape {shape} has {values.size} values")
         if dtype == np.bool_ and raw.max() > 1:
             raise UsageError(f"damaged TFLite model: tensor {index} ({name}) is BOOL and has the value {raw.max()}")
         values = values.reshape(shape)
         values.flags.writeable = False
+    if type_name == "INT4" and values is None:
+        raise UsageError(f"tensor {index} ({name}) has type INT4 and is no constant; only weights may be packed")
     if t.IsVariable() and values is not None:
         raise UsageError(f"damaged TFLite model: tensor {index} ({name}) is a variable and constant")
     quantization = _quantization(f"tensor {index} ({name})", t.Quantization(), shape, vectors)
-    return Tensor(index, name, shape, dtype, quantization, values, bool(t.IsVariable()), type_name == "RESOURCE")
+    return Tensor(
+        index,
+        name,
+        shape,
+        dtype,
+        quantization,
+        values,
+        bool(t.IsVariable()),
+        type_name == "RESOURCE",
+        packed_bits=4 if type_name == "INT4" else None,
+    )
+
+
+def _unpacked(raw: Array, count: int) -> Array:
+    """Signed 4-bit numbers, two a byte and the lower half first, as int8; all that the bytes hold but a last half."""
+    halves = np.stack([raw & 15, raw >> 4], axis=1).reshape(-1)
+    if len(halves) == count + 1 and count % 2:
+        halves = halves[:count]
+    return ((halves ^ 8).astype(np.int8) - 8).astype(np.int8)
 
 
 def _quantization(of: str, q: Any, shape: tuple[int, ...], vectors: _Vectors) -> Quantization | None:

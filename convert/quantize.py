@@ -1,4 +1,4 @@
-"""Full-integer int8 quantisation with TensorFlow's converter, and the data that calibrates it.
+"""Conversion with TensorFlow's converter: full-integer int8 and the other formats, and the data that calibrates them.
 
 Scheme: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
 (2018), with per-channel weights, as in the TensorFlow Lite 8-bit quantisation specification.
@@ -23,10 +23,12 @@ from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as sch
 
 from convert import graph, tf_setup
 from convert.errors import UsageError
+from convert.scheme import Format
 
 Array = npt.NDArray[Any]
 
 _RANDOM_SAMPLES = 100
+_INTEGERS = ("int8", "int16x8")  # formats that leave nothing in floating point
 # A recurrent layer that the converter cannot fuse is laid out step by step; more steps make no sensible firmware.
 _MAX_UNROLLED_STEPS = 64
 _ATTEMPTS = 12
@@ -107,6 +109,14 @@ def to_int8(model: Any, representative: Array | Sequence[Array]) -> bytes:
 
     Raises UsageError, naming the layer or operator, for what cannot be converted to integers only.
     """
+    return converted(model, representative, "int8")
+
+
+def converted(model: Any, representative: Array | Sequence[Array], form: Format) -> bytes:
+    """As `to_int8`, in any format; integer formats have inputs and outputs of their activations' type, others float32.
+
+    "dynamic" is int8 weights under float activations, where a tensor has 1,024 weights or more (the converter's bound).
+    """
     tf = tf_setup.tensorflow()
     specs = inputs_of(model)
     arrays = [representative] if isinstance(representative, np.ndarray) else list(representative)
@@ -119,8 +129,8 @@ def to_int8(model: Any, representative: Array | Sequence[Array]) -> bytes:
         # The first step of an unrolled layer computes with constants. Whether the converter folds them is up to a
         # race among its threads, and what it does not fold stays in floating point.
         for _ in range(_ATTEMPTS if unrolled else 1):
-            data = _convert(tf, function, module, arrays)
-            left = _left_in_float(graph.load(data))
+            data = _convert(tf, function, module, arrays, form)
+            left = _left_in_float(graph.load(data)) if form in _INTEGERS else None
             if left is None:
                 return data
     raise UsageError(
@@ -353,7 +363,7 @@ def _check_operations(function: Any) -> None:
             )
 
 
-def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
+def _convert(tf: Any, function: Any, module: Any, arrays: list[Array], form: Format) -> bytes:
     def samples() -> Iterator[list[Array]]:
         for sample in zip(*arrays, strict=False):
             yield [value[None] for value in sample]
@@ -362,15 +372,22 @@ def _convert(tf: Any, function: Any, module: Any, arrays: list[Array]) -> bytes:
         return tf.lite.TFLiteConverter.from_concrete_functions([function], module)
 
     quantizing = converter()
-    quantizing.optimizations = [tf.lite.Optimize.DEFAULT]
+    if form != "float32":
+        quantizing.optimizations = [tf.lite.Optimize.DEFAULT]
     # Per tensor: smaller, and Arduino's TFLite Micro (early 2023) computes per-channel dense layers wrongly.
     quantizing._experimental_disable_per_channel_quantization_for_dense_layers = True
-    quantizing.representative_dataset = samples
-    quantizing.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    quantizing.inference_input_type = quantizing.inference_output_type = tf.int8
+    if form == "float16":
+        quantizing.target_spec.supported_types = [tf.float16]
+    if form in _INTEGERS:
+        sets = tf.lite.OpsSet
+        wide = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        quantizing.representative_dataset = samples
+        quantizing.target_spec.supported_ops = [wide if form == "int16x8" else sets.TFLITE_BUILTINS_INT8]
+        kind = tf.int16 if form == "int16x8" else tf.int8
+        quantizing.inference_input_type = quantizing.inference_output_type = kind
     try:
         with tf_setup.silent():
-            if "VAR_HANDLE" in _check_quantizable(bytes(converter().convert())):
+            if form in _INTEGERS and "VAR_HANDLE" in _check_quantizable(bytes(converter().convert())):
                 # Without it, what a streaming model keeps stays in floating point.
                 quantizing._experimental_variable_quantization = True
             return _canonical(bytes(quantizing.convert()))

@@ -130,9 +130,12 @@ def _camel(name: str) -> str:
 
 
 def _is_int8(graph: Graph, op: Operator) -> bool:
-    """Whether the data inputs (the first two: activations, or activations and weights) and the outputs are int8."""
-    used = [i for i in (*op.inputs[:2], *op.outputs) if i >= 0]
-    return all(graph.tensors[i].dtype == np.int8 for i in used)
+    """Whether the data inputs (the first two: activations, or activations and weights) and the outputs are int8.
+
+    Packed weights are not: the registrations for int8 alone would read two of them as one.
+    """
+    used = [graph.tensors[i] for i in (*op.inputs[:2], *op.outputs) if i >= 0]
+    return all(t.dtype == np.int8 and t.packed_bits is None for t in used)
 
 
 def chirale_refusals(graph: Graph) -> tuple[str, ...]:

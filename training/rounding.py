@@ -1,72 +1,101 @@
-"""Weights on grids of few bits: which scale, which integer. Pure NumPy, used by every technique that rounds weights.
+"""Weights rounded to symmetric grids of few bits: q * scale with q from -(2^(bits-1) - 1) to 2^(bits-1) - 1.
 
-A grid is symmetric and without offset, as TFLite stores weights: `q * scale` with whole q in [-(2^(b-1) - 1),
-2^(b-1) - 1], that is +-127 for 8 bits, +-7 for 4 and +-1 for 2 (Jacob et al. 2018; the narrow range is TFLite's
-8-bit specification). Kernels are looked at as matrices (weights a channel, output channels): see `columns`.
+Symmetric and without the lowest number, as the TFLite 8-bit quantisation specification has weights; 2 bits are ternary.
+Convolutions have a scale for each output channel, dense layers one: conversion stores them so.
 """
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from convert.errors import UsageError
 from convert.scheme import Grid
+from training import backend, surgery
+from training.compression import zeros
 
 Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int32]
+Clipping = Literal["max", "mse"]
 
-# Scales that are tried for the least squared error, as shares of the one that reaches the largest weight: with few
-# bits it pays to cut off a tail. The best for 2 bits and 100,000 normally distributed weights is a quarter.
-_SHARES = np.linspace(0.05, 1.0, 96)
+# Shares of the largest weight that are tried as the end of the grid.
+_SHARES = np.linspace(1.0, 0.1, 91)
 
 
 def largest(bits: int) -> int:
-    """The largest integer of a grid of so many bits; the smallest is its negative."""
-    return int(2 ** (bits - 1)) - 1
+    """The largest integer of a grid."""
+    return int(2 ** (bits - 1) - 1)
 
 
-def columns(kernel: npt.NDArray[Any], depthwise: bool = False) -> npt.NDArray[Any]:
-    """A kernel as a matrix (weights a channel, output channels); a view where NumPy can give one.
+def layers(model: Any, skip: Sequence[str] = ()) -> list[Any]:
+    """The layers whose kernels are rounded, in the model's order; UsageError where `skip` names another one."""
+    keras = backend.keras().layers
+    kinds = (keras.Conv1D, keras.Conv2D, keras.DepthwiseConv2D, keras.Dense)
+    found = [layer for layer in model.layers if type(layer) in kinds]
+    names = [layer.name for layer in found]
+    if unknown := sorted(set(skip) - set(names)):
+        raise UsageError(
+            f"compress.skip names {', '.join(map(repr, unknown))}, which the model does not have; "
+            f"layers whose weights can be rounded are {', '.join(names)}"
+        )
+    return [layer for layer in found if layer.name not in skip]
 
-    Convolutions (height, width, inputs, outputs) and dense kernels (inputs, outputs) have the output last; a depthwise
-    kernel (height, width, inputs, multiplier) has inputs * multiplier outputs, in this order.
+
+def kernel(layer: Any) -> Floats:
+    """A layer's kernel, output channels last; a depthwise one as (height, width, channels)."""
+    values: Floats = np.asarray(zeros.kernel(layer) if type(layer).__name__ != "Conv1D" else layer.kernel)
+    return values.reshape(*values.shape[:2], -1) if type(layer).__name__ == "DepthwiseConv2D" else values
+
+
+def grid(layer: Any, bits: int, per_channel: bool, clipping: Clipping) -> Grid:
+    """The grid for a layer's kernel: up to its largest weight, or with the least squared error of all that clip.
+
+    A channel of zeros gets the others' median scale, which suits its bias.
     """
-    channels = kernel.shape[-1] * (kernel.shape[-2] if depthwise else 1)
-    return kernel.reshape(-1, channels)
+    values = kernel(layer)
+    own = per_channel and type(layer).__name__ != "Dense"
+    columns = values.reshape(-1, values.shape[-1]) if own else values.reshape(-1, 1)
+    scales = best_scales(columns, bits, clipping)
+    alive = scales > 0
+    scales[~alive] = np.median(scales[alive]) if alive.any() else 1.0
+    return Grid(bits, tuple(map(float, scales)))
 
 
-def max_scales(matrix: npt.NDArray[Any], bits: int, per_channel: bool) -> Floats:
-    """The scales (1,) or (channels,) that just reach the largest magnitude; 1 where all weights are zero."""
-    reach = np.abs(matrix).max(axis=0) if per_channel else np.abs(matrix).max(keepdims=True).reshape(1)
-    scales = reach.astype(np.float32) / np.float32(largest(bits))
-    return np.where(scales > 0, scales, np.float32(1)).astype(np.float32)
-
-
-def mse_scales(matrix: npt.NDArray[Any], bits: int, per_channel: bool) -> Floats:
-    """The scales (1,) or (channels,) with the least squared error of rounding to nearest, tails cut off."""
-    reach = max_scales(matrix, bits, per_channel)
-    best, scales = np.full(reach.shape, np.inf), reach
+def best_scales(columns: Floats, bits: int, clipping: Clipping) -> Floats:
+    """A scale for each column; 0 for one of zeros."""
+    ends: Floats = np.abs(columns).max(axis=0).astype(np.float32) / np.float32(largest(bits))
+    if clipping == "max":
+        return ends
+    found, least = ends.copy(), np.full(len(ends), np.inf)
     for share in _SHARES:
-        tried = (reach * np.float32(share)).astype(np.float32)
-        error = (matrix - values(nearest(matrix, tried, bits), tried)).astype(np.float64) ** 2
-        error = error.sum(axis=0) if per_channel else error.sum().reshape(1)
-        # The wider range wins a tie: it changes no weight by more.
-        scales = np.where(error <= best, tried, scales).astype(np.float32)
-        best = np.minimum(error, best)
-    return scales
+        scales = (ends * np.float32(share)).astype(np.float32)
+        error = ((snapped(columns, np.where(scales > 0, scales, 1), bits) - columns) ** 2).sum(axis=0, dtype=np.float64)
+        better = error < least
+        found[better], least[better] = scales[better], error[better]
+    return found
 
 
-def nearest(matrix: npt.NDArray[Any], scales: npt.NDArray[Any], bits: int) -> Integers:
-    """The nearest integers of the grid, halves to even; what is beyond the grid becomes its largest or smallest."""
-    integers: Integers = np.clip(np.rint(matrix / scales), -largest(bits), largest(bits)).astype(np.int32)
-    return integers
+def snapped(values: Floats, scales: Any, bits: int) -> Floats:
+    """The nearest points of a grid, channels last."""
+    steps, end = np.asarray(scales, np.float32), largest(bits)
+    nearest: Floats = np.clip(np.round(values / steps), -end, end).astype(np.float32) * steps
+    return nearest
 
 
-def values(integers: npt.NDArray[Any], scales: npt.NDArray[Any]) -> Floats:
-    """The weights float32 that integers of a grid stand for."""
-    return (integers.astype(np.float32) * scales.astype(np.float32)).astype(np.float32)
+def round_to(layer: Any, chosen: Grid) -> list[Any]:
+    """A layer's weights with the kernel on a grid."""
+    values, rest = kernel(layer), layer.get_weights()[1:]
+    return [snapped(values, chosen.scales, chosen.bits).reshape(layer.get_weights()[0].shape), *rest]
 
 
-def grid(scales: npt.NDArray[Any], bits: int) -> Grid:
-    """The grid as it travels with the model."""
-    return Grid(bits, tuple(float(scale) for scale in scales))
+def rounded(model: Any, grids: Mapping[str, Grid]) -> Any:
+    """A copy of the model with the named layers' kernels on their grids."""
+    chosen = {layer.name: layer for layer in model.layers if layer.name in grids}
+    return surgery.rebuild(
+        model, {name: surgery.copy(layer, round_to(layer, grids[name])) for name, layer in chosen.items()}
+    )
+
+
+def weight_bytes(found: Iterable[Any], grids: Mapping[str, Grid]) -> float:
+    """Bytes of the layers' kernels at their grids' bits, 8 where a layer has none."""
+    return sum(kernel(layer).size * (grids[layer.name].bits if layer.name in grids else 8) / 8 for layer in found)
