@@ -4,13 +4,14 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from training.settings import channels, pruning, quantization, trees
+from training.settings import channels, pruning, quantization, sharing, trees
 
 Step = Annotated[
     Union[  # noqa: UP007 (recipe.py reads the members of the union)
         channels.Step,
         pruning.Step,
         quantization.Step,
+        sharing.Step,
         trees.Step,
     ],
     Field(discriminator="technique"),
