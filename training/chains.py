@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from training import backend, rounding
+from training import backend, grids
 
 # Layers that treat every channel by itself and f(s x) = s f(x).
 _ALIKE = (
@@ -70,7 +70,7 @@ def scale_inputs(layer: Any, kernel: Any, scales: Any) -> Any:
 
 def scale_outputs(layer: Any, kernel: Any, scales: Any) -> Any:
     """The kernel whose output channels are `scales` times the given one's."""
-    return (rounding.columns(kernel, depthwise(layer)) * scales).reshape(kernel.shape)
+    return (grids.columns(kernel, depthwise(layer)) * scales).reshape(kernel.shape)
 
 
 def links(model: Any) -> list[Link]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from convert.errors import UsageError
-from training import backend, chains, folding, probing, rounding, surgery
+from training import backend, chains, folding, grids, probing, surgery
 from training.chains import Link
 from training.fitting import TrainingData
 from training.settings.post_training import Equalize
@@ -51,7 +51,7 @@ def apply(model: Any, data: TrainingData, settings: Equalize) -> Any:
 
 def ranges(link: Link, kernels: Mapping[str, Any]) -> tuple[Any, Any]:
     """Largest magnitudes (channels,) of the weights that make each channel, and of those that read it."""
-    made = np.abs(rounding.columns(kernels[link.first.name], chains.depthwise(link.first))).max(axis=0)
+    made = np.abs(grids.columns(kernels[link.first.name], chains.depthwise(link.first))).max(axis=0)
     read = np.abs(chains.inputs(link.second, kernels[link.second.name], link.channels)).max(axis=0)
     return made, read
 
@@ -89,7 +89,7 @@ def _absorb(model: Any, links: list[Link], kernels: Arrays, biases: Arrays, data
             surplus = _surplus(model, link.first, x)
             biases[link.first.name] = biases[link.first.name] - surplus
             read = chains.scale_inputs(link.second, kernels[link.second.name], surplus)
-            given = rounding.columns(read, chains.depthwise(link.second)).sum(axis=0)
+            given = grids.columns(read, chains.depthwise(link.second)).sum(axis=0)
             biases[link.second.name] = biases[link.second.name] + given
             update(done, link.first.name)
 

@@ -24,8 +24,8 @@ class Rounding(Technique):
     leaves: ClassVar[str | None] = "rounded"
 
     weight_bits: int = Field(default=4, ge=2, le=8)
-    per_channel: bool = True  # a scale for each output channel; false: one for the tensor
-    scale: Literal["mse", "max"] = "mse"  # least squared error of the weights, or as far as the largest weight
+    per_channel: bool = True  # a scale for each output channel of a convolution; dense layers have one
+    clipping: Literal["max", "mse"] = "mse"  # grid up to the largest weight, or with the least squared error
     skip: list[str] = Field(default=[])  # layers, by name, that stay float and become int8 at conversion
     samples: Positive = 1024  # training samples to calibrate on
 
