@@ -42,6 +42,7 @@ SENTENCES = {
     "iht_without_bonsai": "compress runs iht: iht takes a model with a tree, and architecture lenet leaves plain float "
     "weights",
     "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",
+    "low_rank_by_energy_and_budget": "compress[0]: energy = 0.8 and budget = 0.5 both choose the ranks; give one",
     "missing_key": "train.epochs is missing; give a whole number",
     "missing_table": "model is missing; add a table [model]",
     "missing_tag": f"model.architecture is missing; allowed are {ARCHITECTURES}",
@@ -64,6 +65,7 @@ SENTENCES = {
     "\"blocks\"",
     "block_of_one_weight": "compress[0]: block = [1, 1] is no block; use prune or iterative_prune for single weights",
     "block_of_three_sides": "compress[0].block has too many entries; at most 2 are allowed",
+    "scale_input_without_xnor": 'compress[0]: scale_input goes with scheme = "xnor" alone; scheme is "bnn"',
     "sparsity_of_one": "compress[0].sparsity = 1.0 is out of range; it must be less than 1.0",
     "sparsity_required_without_prune": "require.min_sparsity needs a step in compress that makes zeros, "
     "such as prune or iht",
