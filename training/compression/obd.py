@@ -58,6 +58,7 @@ def curvatures(model: Any, x: Any, names: list[str], reporter: Reporter | None =
     tf = backend.tensorflow()
     tapped = _tapped(model, names)
     layers = [model.get_layer(name) for name in names]
+    shapes = [kernel.shape for kernel in masks.kernels(model, names).values()]
     squares = [_squares(layer) for layer in layers]
     classes = int(model.output_shape[-1])
 
@@ -68,14 +69,14 @@ def curvatures(model: Any, x: Any, names: list[str], reporter: Reporter | None =
             *taps, p = tapped(samples, training=False)
             logs = [tf.math.log(tf.maximum(p[:, c], _LEAST)) for c in range(classes)]
         inputs, sums = taps[: len(names)], taps[len(names) :]
-        totals = [tf.zeros(layer.get_weights()[0].shape) for layer in layers]
+        totals = [tf.zeros(shape) for shape in shapes]
         for c in range(classes):
             for k, slope in enumerate(tape.gradient(logs[c], sums)):
                 weight = tf.reshape(tf.sqrt(p[:, c]), [-1] + [1] * (len(slope.shape) - 1))
                 totals[k] += squares[k](inputs[k], slope * weight)
         return totals
 
-    found = [np.zeros(layer.get_weights()[0].shape, np.float64) for layer in layers]
+    found = [np.zeros(shape) for shape in shapes]
     with (reporter or Reporter()).task("second derivatives", len(x)) as update:
         for start in range(0, len(x), BATCH):
             for total, part in zip(found, batch(tf.constant(x[start : start + BATCH])), strict=True):

@@ -34,7 +34,7 @@ def run(model: Any, data: TrainingData, settings: Rounds, name: str, choose: Cho
         last = number == settings.rounds and settings.final_epochs
         plan = settings.model_copy(update={"epochs": settings.final_epochs}) if last else settings
         fit(model, data, plan, f"{name} {number}/{settings.rounds}", settings.distillation)
-    model = masks.released(model, original, chosen)
+        model = masks.released(model, original, chosen)
     return dead.remove(model) if settings.remove_dead else model
 
 

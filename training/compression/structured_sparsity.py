@@ -39,7 +39,8 @@ def apply(model: Any, data: TrainingData, settings: StructuredSparsity) -> Any:
         model = masks.constrained(model, chosen)
         phase = f"structured_sparsity {number}/{settings.rounds}"
         fit(model, data, settings, phase, settings.distillation)
-    return masks.released(model, original, chosen)
+        model = masks.released(model, original, chosen)
+    return model
 
 
 def pruned(model: Any, settings: StructuredSparsity) -> list[str]:
