@@ -51,6 +51,8 @@ class PostTraining(Technique):
 class QatBits(Compress):
     """Training with weights rounded to few bits, steps learned (Esser et al. 2020)."""
 
+    takes: ClassVar[tuple[str, ...]] = ("float", "rounded")
+
     leaves: ClassVar[str | None] = "rounded"
 
     technique: Literal["qat_bits"]
