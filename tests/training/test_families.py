@@ -23,7 +23,7 @@ needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("gcc", "cc", "cla
 
 CLASSES = 10
 CLAIM = re.compile(
-    r"With (.*?), (\d+)x(\d+)x(\d+) (?:pixels|values) and ten classes: ([\d,]+) parameters and ([\d,]+) multiply-acc"
+    r"With (.*?), (\d+)x(\d+)x(\d+) (?:pixels and ten classes|values): ([\d,]+) parameters and ([\d,]+) multiply-acc"
 )
 SETTINGS: TypeAdapter[Model] = TypeAdapter(Model)
 
@@ -158,8 +158,8 @@ def densenet(s: Any, n: Count, c: int) -> None:
             n.add(9 * c * k + k, n.h * n.w * 9 * c * k)
             c += k
         if block < 2:
-            n.add(c * (c // 2) + c // 2, n.h * n.w * c * (c // 2))
             n.pool()
+            n.add(c * (c // 2) + c // 2, n.h * n.w * c * (c // 2))
             c //= 2
     n.dense(c, CLASSES)
 
@@ -268,6 +268,20 @@ def shufflenet_v2(s: Any, n: Count, c: int) -> None:
     n.dense(round(1024 * s.width), CLASSES)
 
 
+def recurrent(s: Any, n: Count, c: int) -> None:
+    u, k, steps, features = round(32 * s.width), s.kernel, -(-n.h // s.stride), n.w * c
+    for _ in range(s.depth):
+        n.add(2 * (k * features * u + u), steps * 2 * k * features * u)
+        features = u
+    n.dense(u, CLASSES)
+
+
+def autoencoder(s: Any, n: Count, c: int) -> None:
+    d, h = n.h * n.w * c, round(128 * s.width)
+    weights = 2 * (d * h + (s.depth - 1) * h * h + h * s.code)
+    n.add(weights + 2 * s.depth * h + s.code + d, weights)
+
+
 FORMULAS: dict[str, Callable[[Any, Count, int], None]] = {
     "vgg_small": vgg_small,
     "resnet": resnet,
@@ -278,6 +292,8 @@ FORMULAS: dict[str, Callable[[Any, Count, int], None]] = {
     "mobilenet_v3_small": mobilenet_v3_small,
     "shufflenet_v1": shufflenet_v1,
     "shufflenet_v2": shufflenet_v2,
+    "recurrent": recurrent,
+    "autoencoder": autoencoder,
 }
 
 
@@ -325,3 +341,58 @@ def test_the_smallest_picture_is_taken_and_smaller_ones_are_refused_in_one_sente
         architectures.build(settings, (side - 1, 40, 1), 4)
     with pytest.raises(UsageError, match="takes pictures of height x width x channels; samples are 30"):
         architectures.build(settings, (30,), 4)
+
+
+def test_a_recurrent_state_is_the_paper_s_recurrence() -> None:
+    settings = settings_of("recurrent", width=0.125, stride=2)
+    model = scattered(settings, (9, 2, 3), 3)
+    keras = backend.keras()
+    names = ("layer1_candidate_relu", "layer1_gate", "layer1_state5")
+    parts = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    z, f, last = (np.asarray(t)[:, :, 0] for t in parts(np.random.default_rng(5).normal(size=(6, 9, 2, 3))))
+    assert z.shape == f.shape == (6, 5, 4)
+    h = np.zeros((6, 4))
+    for step in range(5):
+        h = f[:, step] * h + (1 - f[:, step]) * z[:, step]
+    np.testing.assert_allclose(last[:, 0], h, atol=1e-5)
+
+
+def test_what_a_recurrent_network_cannot_take_is_said_in_one_sentence() -> None:
+    with pytest.raises(UsageError, match="takes samples of two rows and more x columns x channels; samples are 30"):
+        architectures.build(settings_of("recurrent"), (30,), 3)
+    with pytest.raises(UsageError, match=r"out 100 steps \(200 rows, stride 2\), and at most 64 are .*set stride = 4 "):
+        architectures.build(settings_of("recurrent"), (200, 1, 3), 3)
+
+
+def test_an_autoencoder_is_for_no_recipe() -> None:
+    settings = settings_of("autoencoder", width=0.1, depth=1)
+    model = architectures.build(settings, (4, 4, 2), 3)
+    assert model.output_shape == (None, 4, 4, 2)
+    with pytest.raises(UsageError, match="gives its sample back and has no classes"):
+        architectures.callbacks(settings, model, 10)
+
+
+NO_QAT = {"mobilenet_v3_small", "recurrent"}  # hard swish, products
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*NARROW, "autoencoder", "recurrent"}))
+def test_quantization_aware_training_takes_a_family_or_its_docstring_says_that_it_does_not(name: str) -> None:
+    values, side = NARROW.get(name, ({"width": 0.1, "depth": 1}, 4))
+    model = scattered(settings_of(name, **values), (side, side, 1), 3)
+    quantize_model = backend.tfmot().quantization.keras.quantize_model
+    says_not = "refuses this family" in str(import_module(f"training.architectures.{name}").__doc__)
+    assert says_not == (name in NO_QAT)
+    if says_not:
+        with pytest.raises(RuntimeError, match="not supported"):
+            quantize_model(model)
+        return
+    aware = quantize_model(model)
+    x = np.random.default_rng(6).normal(size=(8, side, side, 1)).astype(np.float32)
+    aware.compile("sgd", "mse", run_eagerly=True)  # tracing costs more than one step
+    before = [w.copy() for w in aware.get_weights()]
+    aware.train_on_batch(x, np.asarray(model(x)) + 1)
+    changed = sum(np.abs(a - b).max() > 0 for a, b in zip(before, aware.get_weights(), strict=True))
+    assert changed > len(model.trainable_weights) / 2
+    g = graph.load(quantize.to_int8(aware, x))  # raises where an operator stays in floating point
+    assert g.parameters > 0

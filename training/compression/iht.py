@@ -1,5 +1,6 @@
 """Iterative hard thresholding: Bonsai's second and third phase (Kumar, Goyal and Varma 2017, after Jain, Tewari and
-Kar, "On Iterative Hard Thresholding Methods for High-dimensional M-Estimation", 2014).
+Kar, "On Iterative Hard Thresholding Methods for High-dimensional M-Estimation", 2014), and how ProtoNN becomes sparse
+(Gupta et al. 2017).
 
 Second phase: gradient steps, and after every few of them all but the largest weights of each matrix become zero, so
 that a weight may come back that was cut too early. Third phase: the support stays, and only what is left is trained.
@@ -29,7 +30,7 @@ def apply(model: Any, data: TrainingData, settings: Iht) -> Any:
 
 
 def pruned(model: Any, settings: Iht) -> list[str]:
-    """All matrices of the tree."""
+    """All matrices of the model."""
     del settings
     return sorted(zeros.kernels(model))
 

@@ -148,6 +148,25 @@ class ShuffleNetV2(Scaled):
     stem_stride: int = Field(default=1, ge=1, le=2)
 
 
+class Recurrent(Scaled):
+    """Gated recurrence over the sample's rows, written out step by step (Bradbury et al. 2017)."""
+
+    architecture: Literal["recurrent"]
+    width: float = Field(default=1.0, gt=0, le=4)  # times 32 units
+    depth: int = Field(default=1, ge=1, le=3)  # recurrent layers
+    kernel: int = Field(default=3, ge=1, le=15)  # rows that candidates and gates see
+    stride: int = Field(default=2, ge=1, le=16)  # rows a step of the first layer
+
+
+class Autoencoder(Scaled):
+    """Deep autoencoder for anomaly detection, MLPerf Tiny's by default; no recipe trains it."""
+
+    architecture: Literal["autoencoder"]
+    width: float = Field(default=1.0, gt=0, le=4)  # times 128 units
+    depth: int = Field(default=4, ge=1, le=8)  # layers on either side of the code
+    code: Positive = 8  # units in the middle
+
+
 class Bonsai(Architecture):
     """A shallow sparse tree over a sparse projection (Kumar, Goyal and Varma 2017); [[compress]] makes it sparse."""
 
@@ -159,6 +178,18 @@ class Bonsai(Architecture):
     sigma: float = Field(default=1.0, gt=0)  # steepness of the nodes' tanh
     first_sharpness: float = Field(default=1.0, gt=0)  # of the branches: near 0 all paths count alike
     last_sharpness: float = Field(default=30.0, gt=0)  # reached at the end of [train], kept while compressing
+    regularization: float = Field(default=0.0, ge=0)  # weight of the squared parameters in the loss
+
+
+class ProtoNN(Architecture):
+    """Learned prototypes in a sparse projection (Gupta et al. 2017); [[compress]] makes it sparse."""
+
+    leaves: ClassVar[str] = "tree"
+
+    architecture: Literal["protonn"]
+    prototypes: int = Field(default=40, ge=1, le=255)
+    projection: int = Field(default=10, ge=1, le=127)  # dimension of the space that the prototypes stand in
+    gamma: float = Field(default=0.5, gt=0)  # how narrow the prototypes' bells are at first
     regularization: float = Field(default=0.0, ge=0)  # weight of the squared parameters in the loss
 
 
@@ -178,7 +209,10 @@ Model = Annotated[
         MobileNetV3Small,
         ShuffleNetV1,
         ShuffleNetV2,
+        Recurrent,
+        Autoencoder,
         Bonsai,
+        ProtoNN,
     ],
     Field(discriminator="architecture"),
 ]
