@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ from convert import (
     live,
     plan,
     project,
-    quantize,
     report,
     smoke,
     tflm,
     toolchain,
+    variants,
 )
 from convert import source as sources
 from convert import vectors as test_vectors
@@ -51,7 +52,7 @@ from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
 from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
-from convert.trees import bonsai, container
+from convert.trees import family as trees
 from convert.trees.family import TREE, from_file, is_tree
 
 BUILD = ROOT / "build"
@@ -154,7 +155,7 @@ def _wanted(job: Job) -> toolchain.Wanted:
     if job.model is not None:
         tree, what = is_tree(job.model), f"{job.model} is"
     else:
-        tree, what = recipes.load(job.recipe).model.architecture == "bonsai", f"recipe {job.recipe} makes"
+        tree, what = recipes.load(job.recipe).model.leaves == "tree", f"recipe {job.recipe} makes"
     if not tree:
         return job.runtime
     if job.runtime != "auto" or job.tflm_dir is not None:
@@ -183,11 +184,11 @@ def _import(job: Job, path: Path, ui: Ui) -> Source:
 
 
 def _train(job: Job, ui: Ui) -> Source:
+    from training import backend, train
     from training import recipe as recipes
-    from training import train
-    from training.architectures import bonsai as trained_bonsai
 
     recipe = recipes.load(job.recipe)
+    _check_format(job, [found for step in recipe.compress if (found := getattr(step, "format", None))])
     cache = Cache()
     with ui.stage("train") as stage:
         trained = train.run(recipe, cache, ui.console)
@@ -199,11 +200,12 @@ def _train(job: Job, ui: Ui) -> Source:
     def convert() -> tuple[bytes, str]:
         x = trained.dataset().x_train
         if family is TREE:
-            weights = trained_bonsai.parameters(trained.model())
-            return container.pack(bonsai.quantize(weights, len(trained.dataset().class_names), x)), ""
+            weights = import_module(f"training.architectures.{recipe.model.architecture}").parameters(trained.model())
+            return trees.from_trained(recipe.model.architecture, weights, len(trained.dataset().class_names), x), ""
         count = min(len(x), _REPRESENTATIVE_SAMPLES)
         chosen = np.random.default_rng(recipe.seed).choice(len(x), count, replace=False)
-        return quantize.to_int8(trained.model(), x[chosen]), ""
+        model = trained.model()
+        return variants.to_tflite(model, x[chosen], backend.scheme(model)), ""
 
     def samples() -> tuple[Floats, Labels]:
         return trained.dataset().x_test, trained.dataset().y_test
@@ -229,6 +231,17 @@ def _train(job: Job, ui: Ui) -> Source:
         family=family,
         features=features,
     )
+
+
+def _check_format(job: Job, formats: list[str]) -> None:
+    """UsageError, before a long training, for a recipe whose last format no firmware executes."""
+    form = formats[-1] if formats else "int8"
+    if form in ("float16", "dynamic") or (form == "float32" and job.runtime == "compiled"):
+        able = "tflm" if form == "float32" else "neither tflm nor compiled"
+        raise UsageError(
+            f'recipe {job.recipe} makes a model with format = "{form}", which tf.lite executes and of the firmware\'s '
+            f"runtimes {able}; take format int8 or int16x8 for firmware"
+        )
 
 
 def _vectors(job: Job, source: Source, g: graph.Graph) -> tuple[test_vectors.Vectors, Labels | None]:

@@ -97,12 +97,17 @@ class Bonsai:
         return self.features + 4 * self.classes
 
     @property
+    def projection_macs(self) -> int:
+        """Multiply-accumulates of the projection, zeros not counted."""
+        return int(np.count_nonzero(self.z))
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of the longest path, zeros not counted, with one a node and column for tanh."""
         nodes = [int(np.count_nonzero(self._node(k))) + self.columns for k in range(len(self.w))]
         for k in range(self.inner - 1, -1, -1):
             nodes[k] += max(nodes[2 * k + 1], nodes[2 * k + 2])
-        return int(np.count_nonzero(self.z)) + nodes[0]
+        return self.projection_macs + nodes[0]
 
     @property
     def parameters(self) -> int:

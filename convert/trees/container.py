@@ -1,4 +1,4 @@
-"""A tree as a file, little-endian: a header, then the constants as they lie in flash.
+"""A tree as a file, little-endian: a header, then the constants as they lie in flash; protonn.py has ProtoNN's.
 
 char[4]  "BNS1"                        uint8   bits: 1 Z has a bitmap, 2 nodes have one
 uint16   features                      uint8   projection, depth, classes
@@ -13,15 +13,18 @@ import struct
 import numpy as np
 
 from convert.errors import UsageError
-from convert.trees import coding
+from convert.trees import coding, protonn
 from convert.trees.bonsai import Bonsai, check
+from convert.trees.protonn import ProtoNN
 
 MAGIC = b"BNS1"
 _HEADER = struct.Struct("<4sBHBBBbBBfHH")
 
 
-def pack(tree: Bonsai) -> bytes:
-    """The tree's file; the same tree gives the same bytes. Raises UsageError for one too large for the format."""
+def pack(tree: Bonsai | ProtoNN) -> bytes:
+    """The model's file; the same model gives the same bytes. Raises UsageError for one too large for the format."""
+    if isinstance(tree, ProtoNN):
+        return protonn.pack(tree)
     parts = tree.coded_z, tree.coded_nodes
     limits = {"features": (tree.features, 65535), "classes": (tree.classes, 255), "projection": (tree.projection, 127)}
     limits["values"] = max(len(part.values) for part in parts), 65535
@@ -45,11 +48,14 @@ def pack(tree: Bonsai) -> bytes:
     return b"".join([header, tree.bias.astype("<i2").tobytes(), *body])
 
 
-def unpack(data: bytes) -> Bonsai:
-    """The tree of a file that `pack` made; raises UsageError for anything else."""
+def unpack(data: bytes) -> Bonsai | ProtoNN:
+    """The model of a file that `pack` made; raises UsageError for anything else."""
+    if data[:4] == protonn.MAGIC:
+        return protonn.unpack(data)
     if data[:4] != MAGIC or len(data) < _HEADER.size:
         raise UsageError(
-            "not a tree: the file does not begin with BNS1; train one with a recipe of architecture bonsai"
+            "not a tree: the file does not begin with BNS1 or PNN1; train one with a recipe of architecture bonsai or "
+            "protonn"
         )
     try:
         tree = _read(data)

@@ -1,5 +1,6 @@
-"""Trees as a family of models: their files, their reference, and the runtime of their own."""
+"""Trees and ProtoNN as a family of models: their files, their reference, and the runtime of their own."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,13 @@ import numpy as np
 from convert import cache, graph
 from convert.errors import PipelineError, UsageError
 from convert.golden import Progress
-from convert.source import Answers, Bytes, Family, Source
-from convert.trees import bonsai, coding, container, host, reference, view
+from convert.source import Answers, Bytes, Family, Floats, Source
+from convert.trees import bonsai, coding, container, host, protonn, reference, view
+
+_QUANTIZE: Mapping[str, Callable[..., bonsai.Bonsai | protonn.ProtoNN]] = {
+    "bonsai": bonsai.quantize,
+    "protonn": protonn.quantize,
+}
 
 
 def _ask(g: graph.Graph, inputs: Bytes, progress: Progress, _apart: bool) -> Answers:
@@ -30,7 +36,15 @@ def _locate(g: graph.Graph, inputs: Bytes) -> str:
 
 
 def _version() -> str:
-    return cache.code_version("numpy", bonsai, coding, container, reference)
+    return cache.code_version("numpy", bonsai, coding, container, protonn, reference)
+
+
+def from_trained(architecture: str, weights: Mapping[str, Floats], classes: int, x: Floats) -> bytes:
+    """The file of a trained model, by its architecture; `x` are training samples (n, ...), from which ranges come.
+
+    Raises UsageError for weights that have no place in the integers.
+    """
+    return container.pack(_QUANTIZE[architecture](weights, classes, x))
 
 
 def is_tree(path: Path) -> bool:

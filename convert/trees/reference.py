@@ -3,8 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from convert.trees import protonn
 from convert.trees.bonsai import TANH, U_MAX, Bonsai
 from convert.trees.coding import Int8
+from convert.trees.protonn import ProtoNN
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -18,8 +20,12 @@ def tanh(u: Int64) -> Int64:
     return np.asarray(np.sign(u) * (table[at] + ((table[at + 1] - table[at]) * rest + 8 >> 4)))
 
 
-def run(tree: Bonsai, x: Int8) -> Int32:
+def run(tree: Bonsai | ProtoNN, x: Int8) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features)."""
+    return protonn.run(tree, x) if isinstance(tree, ProtoNN) else _bonsai(tree, x)
+
+
+def _bonsai(tree: Bonsai, x: Int8) -> Int32:
     z = x.astype(np.int64) @ tree.z.T.astype(np.int64) + tree.bias
     z = np.clip(z >> tree.shift_z, -128, 127)
     theta, w, v = (a.astype(np.int64) for a in (tree.theta, tree.w, tree.v))

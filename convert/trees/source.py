@@ -1,17 +1,42 @@
-"""C of a tree: its constants and the few functions that it needs, behind tree_model.h."""
+"""C of a small model: its constants and the few functions that it needs, behind tree_model.h."""
 
 from convert import emit
 from convert.trees.bonsai import TANH, U_MAX, Bonsai
+from convert.trees.protonn import ProtoNN
+
+_CODE, _HEADER = "tree_model.c", "tree_model.h"
 
 
-def render(tree: Bonsai, sha256: str) -> dict[str, str]:
-    """The C source by file name; the same tree gives the same bytes."""
+def render(tree: Bonsai | ProtoNN, sha256: str) -> dict[str, str]:
+    """The C source by file name; the same model gives the same bytes."""
+    return _bonsai(tree, sha256) if isinstance(tree, Bonsai) else _protonn(tree, sha256)
+
+
+def _protonn(model: ProtoNN, sha256: str) -> dict[str, str]:
+    context = {
+        "tree": model,
+        "sha256": sha256,
+        "what": "ProtoNN model",
+        "title": f"ProtoNN of {model.prototypes} prototypes: {model.features} features, projected to "
+        f"{model.projection}, {model.classes} classes",
+        "coded": model.coded,
+    }
+    return {
+        _CODE: emit.render("trees/protonn_model.c.j2", context),
+        _HEADER: emit.render("trees/tree_model.h.j2", context),
+    }
+
+
+def _bonsai(tree: Bonsai, sha256: str) -> dict[str, str]:
     columns, projection = tree.columns, tree.projection
     inner, leaf = (1 + 2 * columns) * projection, 2 * columns * projection
     nodes = tree.coded_nodes
     context = {
         "tree": tree,
         "sha256": sha256,
+        "what": "tree",
+        "title": f"Bonsai of depth {tree.depth}: {tree.features} features, projected to {tree.projection}, "
+        f"{tree.classes} classes",
         "z": tree.coded_z,
         "nodes": nodes,
         "tanh": TANH,
@@ -20,4 +45,4 @@ def render(tree: Bonsai, sha256: str) -> dict[str, str]:
         "inner_stride": (inner + 7) // 8 if nodes.sparse else inner,
         "leaf_stride": (leaf + 7) // 8 if nodes.sparse else leaf,
     }
-    return {name: emit.render(f"trees/{name}.j2", context) for name in ("tree_model.c", "tree_model.h")}
+    return {name: emit.render(f"trees/{name}.j2", context) for name in (_CODE, _HEADER)}

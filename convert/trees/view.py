@@ -8,13 +8,14 @@ import numpy as np
 from convert.graph import Graph, Operator, Quantization, Tensor
 from convert.trees import container
 from convert.trees.bonsai import Bonsai
+from convert.trees.protonn import ProtoNN
 
 
 @dataclass(frozen=True)
 class TreeGraph(Graph):
     """A graph that also holds the tree; an input is int8 (1, features), the output int32 (1, classes)."""
 
-    tree: Bonsai | None = None
+    tree: Bonsai | ProtoNN | None = None
 
     @cached_property
     def parameters(self) -> int:
@@ -27,12 +28,12 @@ class TreeGraph(Graph):
         return tree_of(self).macs
 
     def macs_of(self, op: Operator) -> int:
-        """Multiply-accumulates of the projection, or of the longest path."""
-        projection = int(np.count_nonzero(tree_of(self).z))
+        """Multiply-accumulates of the projection, or of the longest path or the prototypes."""
+        projection = tree_of(self).projection_macs
         return projection if op.index == 0 else self.macs - projection
 
 
-def tree_of(graph: Graph) -> Bonsai:
+def tree_of(graph: Graph) -> Bonsai | ProtoNN:
     """The tree behind a graph that `load` made."""
     assert isinstance(graph, TreeGraph) and graph.tree is not None
     return graph.tree
@@ -47,16 +48,21 @@ def load(data: bytes) -> TreeGraph:
         bytes_ = np.zeros(constant, np.uint8) if constant else None
         return Tensor(index, name, shape, np.dtype(dtype), q, bytes_, is_variable=False)
 
-    z, nodes = tree.bias.nbytes + tree.coded_z.nbytes, tree.coded_nodes.nbytes
+    if isinstance(tree, ProtoNN):
+        first, second = tree.coded["w"].nbytes, tree.constant_bytes - tree.coded["w"].nbytes
+        names, kinds = ("W, coded", "prototypes, scores and exp, coded"), ("PROTONN_PROJECTION", "PROTONN_PROTOTYPES")
+    else:
+        first, second = tree.bias.nbytes + tree.coded_z.nbytes, tree.coded_nodes.nbytes
+        names, kinds = ("bias and Z, coded", "theta, V and W, coded"), ("BONSAI_PROJECTION", "BONSAI_TREE")
     tensors = (
         tensor(0, "features", (1, tree.features), "i1", 2.0**tree.input_exponent, 0),
-        tensor(1, "bias and Z, coded", (z,), "u1", None, z),
+        tensor(1, names[0], (first,), "u1", None, first),
         tensor(2, "z", (1, tree.projection), "i1", None, 0),
-        tensor(3, "theta, V and W, coded", (nodes,), "u1", None, nodes),
+        tensor(3, names[1], (second,), "u1", None, second),
         tensor(4, "scores", (1, tree.classes), "<i4", tree.score_scale, 0),
     )
     operators = (
-        Operator(0, "BONSAI_PROJECTION", (0, 1), (2,), {}),
-        Operator(1, "BONSAI_TREE", (2, 3), (4,), {}),
+        Operator(0, kinds[0], (0, 1), (2,), {}),
+        Operator(1, kinds[1], (2, 3), (4,), {}),
     )
     return TreeGraph(data, tensors, operators, (0,), (4,), tree=tree)
