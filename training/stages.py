@@ -128,13 +128,13 @@ def layer_table(runs: Sequence[Sequence[Stage]]) -> list[Row]:
         kept = [tensors[name] for tensors in last if name in tensors]
         if not kept:
             continue
-        size, coded = float(np.mean([t.size for t in kept])), np.mean([t.coded for t in kept])
+        size, coded = float(np.mean([t.size for t in kept])), max(1.0, float(np.mean([t.coded for t in kept])))
         row: Row = {
             "tensor": name,
             "weights": original.weights,
             "non-zeros": f"{np.mean([t.nonzeros for t in kept]) / original.weights:.1%}",
-            "bits, value": f"{8 * np.mean([t.value_bytes for t in kept]) / max(coded, 1):.2f}",
-            "bits, position": f"{8 * np.mean([t.position_bytes for t in kept]) / max(coded, 1):.2f}",
+            "bits, value": f"{8 * np.mean([t.value_bytes for t in kept]) / coded:.2f}",
+            "bits, position": f"{8 * np.mean([t.position_bytes for t in kept]) / coded:.2f}",
             "codebook, bytes": round(np.mean([t.codebook_bytes for t in kept])),
             "bytes": round(size),
             "ratio": f"{4 * original.weights / size:.1f}",
@@ -181,24 +181,23 @@ def page(recipe: Recipe, runs: Sequence[Sequence[Stage]], seeds: Sequence[int]) 
 # Command line
 
 
-class _Seeds(click.ParamType):
-    name = "seeds"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            found = tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of seeds; give whole numbers with commas, such as 1,2,3", param, ctx)
-        if len(set(found)) < len(found) or any(not 0 <= seed < 2**31 for seed in found):
-            self.fail(f"{value!r}: seeds are different numbers from 0 to 2147483647", param, ctx)
-        return found
+def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Numbers from a list with commas; None where none is given."""
+    if value is None:
+        return None
+    try:
+        found = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        words = f"{value!r} is no list of seeds; give whole numbers with commas, such as 1,2,3"
+        raise click.BadParameter(words, context, parameter) from None
+    if len(set(found)) < len(found) or any(not 0 <= seed < 2**31 for seed in found):
+        raise click.BadParameter(f"{value!r}: seeds are different numbers from 0 to 2147483647", context, parameter)
+    return found
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--recipe", "name", required=True, metavar="NAME|FILE", help=f"One of {', '.join(names())}, or a file.")
-@click.option("--seeds", type=_Seeds(), metavar="1,2,3", help="Runs to average.  [default: the recipe's seed]")
+@click.option("--seeds", callback=_seeds, metavar="1,2,3", help="Runs to average.  [default: the recipe's seed]")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for stages.md and stages.csv.")
 @click.option("--cache", "folder", type=click.Path(path_type=Path), help="Cache folder.  [default: .cache]")
 def main(name: str, seeds: tuple[int, ...] | None, output: Path | None, folder: Path | None) -> None:

@@ -33,9 +33,10 @@ def preserve(model: Any, data: TrainingData, settings: Cqat | Pcqat, keep_zeros:
     depthwise = backend.keras().layers.DepthwiseConv2D
     after = zeros.kernels(stripped)
     for layer in model.layers:
-        if layer.name not in after or isinstance(layer, depthwise):
+        kernel = zeros.kernel(layer)
+        if kernel is None or isinstance(layer, depthwise):
             continue
-        had, has = (len(np.unique(kernel)) for kernel in (zeros.kernel(layer), after[layer.name]))
+        had, has = len(np.unique(kernel)), len(np.unique(after[layer.name]))
         if has > had:
             raise RuntimeError(f"layer {layer.name} has {has} different weights where {had} were to be preserved")
     return stripped
