@@ -71,6 +71,14 @@ def test_k_means_comes_near_the_best_quantiser_of_a_normal_distribution() -> Non
         assert squared_error(weight, book) == pytest.approx(best, rel=0.03)
 
 
+def test_the_means_of_a_mixture_are_a_good_codebook() -> None:
+    weight = drawn(20_000)
+    for initialization in ("linear", "density"):
+        asked = settings(method="mixture", initialization=initialization)
+        book = share.codebook(weight, 8, asked, np.random.default_rng(1))
+        assert squared_error(weight, book) < 0.1175  # what the best four entries leave
+
+
 def test_where_the_search_starts() -> None:
     values = np.arange(1, 101, dtype=np.float64) ** 2
     draw = np.random.default_rng(1)

@@ -5,7 +5,8 @@ Coding", 2016: one-dimensional k-means, started from entries that are equally sp
 largest weight (linear), equally spaced in the cumulative distribution (density), or drawn from the weights (random; the
 paper's Forgy). Which entry a weight has is then fixed; the gradient of an entry is the sum of its weights' gradients.
 Mixtures of Gaussians instead of k-means after Nowlan and Hinton, "Simplifying Neural Networks by Soft Weight-Sharing",
-1992, fitted to the trained weights. Both are scikit-learn's. Weights that are zero stay zero and have no entry.
+1992: fitted to the trained weights, the components' means are the entries. Both are scikit-learn's. Weights that are
+zero stay zero and have no entry.
 """
 
 import warnings
@@ -157,7 +158,9 @@ def _mixture(values: Any, start: Any, state: int) -> Any:
         max_iter=ROUNDS,
         random_state=state,
     )
-    return mixture.fit_predict(values)
+    means = np.sort(mixture.fit(values).means_.ravel())
+    # The nearest mean, not the likeliest component: a wide one would take the tails as well.
+    return np.searchsorted((means[1:] + means[:-1]) / 2, values.ravel())
 
 
 def _rounded(book: Book, settings: Share) -> Book:
