@@ -37,7 +37,7 @@ COMPARISONS = Path(__file__).resolve().parent / "comparisons"
 
 def compare(
     runs: Sequence[Run], cache: Cache, board: str, output: Path, heading: str, limit: float, ui: Console
-) -> None:
+) -> list[Row]:
     """Make and measure every run that is not cached; the output files are whole after each of them.
 
     A variant that the recipe's model cannot take is a line that says why; what is done stays done.

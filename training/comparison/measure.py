@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convert import boards, compiled, fitting, golden, graph, quantize, vectors
+from convert import boards, compiled, executors, fitting, golden, graph, quantize, vectors
 from convert import variants as formats
 from convert.accuracy import top1
 from convert.boards import Board
@@ -18,8 +18,9 @@ from convert.compiled import device, host
 from convert.errors import ToolError, UsageError
 from convert.graph import Graph
 from convert.paths import BOARDS
-from training import backend, coding
+from training import backend, binary_export, coding
 from training.comparison.variants import Run
+from training.datasets import Dataset
 from training.train import Trained
 
 REPRESENTATIVE = 500  # samples that calibrate the conversion
@@ -75,9 +76,11 @@ def row(run: Run, trained: Trained, cache: Cache, board: str, step: Callable[[st
 
 
 def _version() -> str:
-    modules = (quantize, formats, compiled, device, fitting)
+    modules = (quantize, formats, executors, compiled, device, fitting)
     coder = Path(str(coding.__file__)).parent.glob("*.py")
-    return digest_files([Path(__file__), *coder, *(Path(str(module.__file__)) for module in modules)])
+    return digest_files(
+        [Path(__file__), Path(str(binary_export.__file__)), *coder, *(Path(str(module.__file__)) for module in modules)]
+    )
 
 
 def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], None]) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], Non
     tensors = coding.keras_tensors(model)
     state = [s.leaves for s in run.recipe.compress if s.leaves]
     if state and state[-1] == "binary":
-        return _figures(tensors) | {"note": "no .tflite holds binary layers"}
+        return _binary(model, tensors)
     scheme = backend.scheme(model)
     step(f"converting to {scheme.format}")
     chosen = np.random.default_rng(run.seed).choice(len(data.x_train), min(len(data.x_train), REPRESENTATIVE), False)
@@ -95,12 +98,28 @@ def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], Non
         file = formats.to_tflite(model, data.x_train[chosen], scheme)
     except UsageError as e:
         return _figures(tensors) | {"format": scheme.format, "note": str(e)}
+    step("testing what is deployed")
+    able = executors.executors(file)
+    found: dict[str, Any] = {"format": scheme.format, "file_bytes": len(file), "executes": ", ".join(able)}
+    if scheme.format == "float16":  # which no runtime of a microcontroller reads, nor our view of .tflite files
+        halves = {name: t.astype(np.float16) for name, t in tensors.items()}
+        return found | _figures(halves) | {"accuracy": _predicted(file, data)}
     g = graph.load(file)
     # A codebook is smaller as floating-point centroids than as the int8 weights that become of them.
-    kept = tensors if scheme.coded else _constants(g)
-    found = _figures(kept) | {"format": scheme.format, "macs": g.macs, "file_bytes": len(file)}
-    step("testing what is deployed")
-    return found | _on_device(g, board) | _answers(g, data.x_test, data.y_test)
+    found |= _figures(tensors if scheme.coded else _constants(g)) | {"macs": g.macs}
+    if not {"tflm", "compiled"} <= set(able):
+        return found | {"accuracy": _predicted(file, data)}
+    return found | {"accuracy": _compiled_accuracy(g, data)} | _on_device(g, board)
+
+
+def _binary(model: Any, tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Figures of a binary network: its bytes are those of the packed bits, thresholds and real-valued layers."""
+    found = _figures(tensors) | {"format": "binary", "note": "no .tflite holds binary layers, no runtime executes them"}
+    try:
+        size = binary_export.export(model).nbytes
+    except UsageError as e:
+        return found | {"compressed_bytes": None, "bits": None, "note": str(e)}
+    return found | {"compressed_bytes": size, "bits": 8 * size / found["parameters"]}
 
 
 def _figures(tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
@@ -115,24 +134,29 @@ def _figures(tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
 
 
 def _constants(g: Graph) -> dict[str, npt.NDArray[Any]]:
-    return {f"{t.index} {t.name}": t.data for t in g.weights if t.data is not None}
+    """Weights and biases; biases of 64 bits count as 32 where they fit."""
+    found = {f"{t.index} {t.name}": t.data for t in g.weights if t.data is not None}
+    return {name: t.astype(np.int32) if t.dtype == np.int64 and _fits(t) else t for name, t in found.items()}
 
 
-def _answers(g: Graph, x: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracy on all samples and who executes the model, with TFLite Micro as the judge of the compiled runtime.
+def _fits(values: npt.NDArray[Any]) -> bool:
+    limits = np.iinfo(np.int32)
+    return bool(limits.min <= values.min() and values.max() <= limits.max)
 
-    Raises ToolError where the two differ.
-    """
-    inputs = vectors.quantize_inputs(g, x)
-    try:
-        outputs, _ = host.run(compiled.compile_model(g), inputs)
-    except UsageError:
-        outputs = golden.run(g, inputs, apart=True).outputs
-        return {"accuracy": top1(g, outputs, labels), "executes": "tflm"}
-    some = vectors.spread(len(x), min(len(x), CHECKED))
+
+def _predicted(file: bytes, data: Dataset) -> float:
+    """Accuracy on all test samples by what executes the file."""
+    return float(np.mean(executors.predict(file, data.x_test).argmax(1) == data.y_test))
+
+
+def _compiled_accuracy(g: Graph, data: Dataset) -> float:
+    """The same by the compiled runtime, which is fast, with TFLite Micro as its judge; ToolError where they differ."""
+    inputs = vectors.quantize_inputs(g, data.x_test)
+    outputs, _ = host.run(compiled.compile_model(g), inputs)
+    some = vectors.spread(len(inputs), min(len(inputs), CHECKED))
     if not np.array_equal(golden.run(g, inputs[some], apart=True).outputs, outputs[some]):
         raise ToolError("the compiled runtime and TFLite Micro give different bytes for this model")
-    return {"accuracy": top1(g, outputs, labels), "executes": "tflm, compiled"}
+    return top1(g, outputs, data.y_test)
 
 
 def _on_device(g: Graph, board: Board) -> dict[str, Any]:
