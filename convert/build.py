@@ -155,7 +155,7 @@ def _wanted(job: Job) -> toolchain.Wanted:
     if job.model is not None:
         tree, what = is_tree(job.model), f"{job.model} is"
     else:
-        tree, what = recipes.load(job.recipe).model.leaves == "tree", f"recipe {job.recipe} makes"
+        tree, what = recipes.load(job.recipe).model.leaves in ("tree", "decision tree"), f"recipe {job.recipe} makes"
     if not tree:
         return job.runtime
     if job.runtime != "auto" or job.tflm_dir is not None:

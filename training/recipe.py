@@ -89,6 +89,7 @@ _STATES = {
     "shared": "weights on a codebook",
     "binary": "binary weights",
     "tree": "a tree",
+    "decision tree": "a decision tree, complete as it is grown",
 }
 
 

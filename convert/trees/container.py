@@ -1,4 +1,5 @@
-"""A tree as a file, little-endian: a header, then the constants as they lie in flash; protonn.py has ProtoNN's.
+"""A tree as a file, little-endian: a header, then the constants as they lie in flash; protonn.py and decision.py have
+their own.
 
 char[4]  "BNS1"                        uint8   bits: 1 Z has a bitmap, 2 nodes have one
 uint16   features                      uint8   projection, depth, classes
@@ -9,22 +10,28 @@ int16[projection] bias; bitmap and values of Z; bitmap and values of the nodes (
 """
 
 import struct
+from typing import TypeAlias
 
 import numpy as np
 
 from convert.errors import UsageError
-from convert.trees import coding, protonn
+from convert.trees import coding, decision, protonn
 from convert.trees.bonsai import Bonsai, check
+from convert.trees.decision import DecisionTree
 from convert.trees.protonn import ProtoNN
+
+Model: TypeAlias = Bonsai | ProtoNN | DecisionTree
 
 MAGIC = b"BNS1"
 _HEADER = struct.Struct("<4sBHBBBbBBfHH")
 
 
-def pack(tree: Bonsai | ProtoNN) -> bytes:
+def pack(tree: Model) -> bytes:
     """The model's file; the same model gives the same bytes. Raises UsageError for one too large for the format."""
     if isinstance(tree, ProtoNN):
         return protonn.pack(tree)
+    if isinstance(tree, DecisionTree):
+        return decision.pack(tree)
     parts = tree.coded_z, tree.coded_nodes
     limits = {"features": (tree.features, 65535), "classes": (tree.classes, 255), "projection": (tree.projection, 127)}
     limits["values"] = max(len(part.values) for part in parts), 65535
@@ -48,14 +55,16 @@ def pack(tree: Bonsai | ProtoNN) -> bytes:
     return b"".join([header, tree.bias.astype("<i2").tobytes(), *body])
 
 
-def unpack(data: bytes) -> Bonsai | ProtoNN:
+def unpack(data: bytes) -> Model:
     """The model of a file that `pack` made; raises UsageError for anything else."""
     if data[:4] == protonn.MAGIC:
         return protonn.unpack(data)
+    if data[:4] == decision.MAGIC:
+        return decision.unpack(data)
     if data[:4] != MAGIC or len(data) < _HEADER.size:
         raise UsageError(
-            "not a tree: the file does not begin with BNS1 or PNN1; train one with a recipe of architecture bonsai or "
-            "protonn"
+            "not a tree: the file does not begin with BNS1, PNN1 or DTR1; train one with a recipe of architecture "
+            "bonsai, protonn or decision_tree"
         )
     try:
         tree = _read(data)

@@ -1,4 +1,4 @@
-"""Trees and ProtoNN as a family of models: their files, their reference, and the runtime of their own."""
+"""Trees of both kinds and ProtoNN as a family of models: their files, their reference, and the runtime of their own."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,11 +9,13 @@ from convert import cache, graph
 from convert.errors import PipelineError, UsageError
 from convert.golden import Progress
 from convert.source import Answers, Bytes, Family, Floats, Source
-from convert.trees import bonsai, coding, container, host, protonn, reference, view
+from convert.trees import bonsai, coding, container, decision, host, protonn, reference, view
+from convert.trees.container import Model
 
-_QUANTIZE: Mapping[str, Callable[..., bonsai.Bonsai | protonn.ProtoNN]] = {
+_QUANTIZE: Mapping[str, Callable[..., Model]] = {
     "bonsai": bonsai.quantize,
     "protonn": protonn.quantize,
+    "decision_tree": decision.quantize,
 }
 
 
@@ -36,7 +38,7 @@ def _locate(g: graph.Graph, inputs: Bytes) -> str:
 
 
 def _version() -> str:
-    return cache.code_version("numpy", bonsai, coding, container, protonn, reference)
+    return cache.code_version("numpy", bonsai, coding, container, decision, protonn, reference)
 
 
 def from_trained(architecture: str, weights: Mapping[str, Floats], classes: int, x: Floats) -> bytes:

@@ -11,15 +11,14 @@ from convert.compiled.host import KERNELS, SANITIZERS, WARNINGS, call, compiler
 from convert.errors import ToolError
 from convert.paths import FIRMWARE
 from convert.trees import source
-from convert.trees.bonsai import Bonsai
 from convert.trees.coding import Int8
-from convert.trees.protonn import ProtoNN
+from convert.trees.container import Model
 from convert.trees.reference import Int32
 
 RUNTIME = FIRMWARE / "runtimes" / "tree"
 
 
-def build(tree: Bonsai | ProtoNN, folder: Path, *, sanitize: bool = False, tool: str | None = None) -> Path:
+def build(tree: Model, folder: Path, *, sanitize: bool = False, tool: str | None = None) -> Path:
     """Build the program that runs the tree on samples from standard input; returns its path in `folder`.
 
     `sanitize` adds the address and undefined-behaviour sanitizers. Raises ToolError where the compiler is missing or
@@ -35,7 +34,7 @@ def build(tree: Bonsai | ProtoNN, folder: Path, *, sanitize: bool = False, tool:
     return program
 
 
-def call_program(program: Path, tree: Bonsai | ProtoNN, x: Int8, timeout: float = 60.0) -> Int32:
+def call_program(program: Path, tree: Model, x: Int8, timeout: float = 60.0) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features) from a program that `build` made."""
     done = subprocess.run([str(program)], input=x.tobytes(), capture_output=True, timeout=timeout, check=False)
     if done.returncode or len(done.stdout) != 4 * tree.classes * len(x):
@@ -44,7 +43,7 @@ def call_program(program: Path, tree: Bonsai | ProtoNN, x: Int8, timeout: float 
     return np.frombuffer(done.stdout, "<i4").reshape(len(x), tree.classes)
 
 
-def run(tree: Bonsai | ProtoNN, x: Int8, *, sanitize: bool = False) -> Int32:
+def run(tree: Model, x: Int8, *, sanitize: bool = False) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features), computed by the C on this machine."""
     with tempfile.TemporaryDirectory(prefix="tree-") as folder:
         return call_program(build(tree, Path(folder), sanitize=sanitize), tree, x)

@@ -3,9 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from convert.trees import protonn
+from convert.trees import decision, protonn
 from convert.trees.bonsai import TANH, U_MAX, Bonsai
 from convert.trees.coding import Int8
+from convert.trees.container import Model
+from convert.trees.decision import DecisionTree
 from convert.trees.protonn import ProtoNN
 
 Int32 = npt.NDArray[np.int32]
@@ -20,8 +22,10 @@ def tanh(u: Int64) -> Int64:
     return np.asarray(np.sign(u) * (table[at] + ((table[at + 1] - table[at]) * rest + 8 >> 4)))
 
 
-def run(tree: Bonsai | ProtoNN, x: Int8) -> Int32:
+def run(tree: Model, x: Int8) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features)."""
+    if isinstance(tree, DecisionTree):
+        return decision.run(tree, x)
     return protonn.run(tree, x) if isinstance(tree, ProtoNN) else _bonsai(tree, x)
 
 

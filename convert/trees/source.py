@@ -2,14 +2,32 @@
 
 from convert import emit
 from convert.trees.bonsai import TANH, U_MAX, Bonsai
+from convert.trees.container import Model
+from convert.trees.decision import DecisionTree
 from convert.trees.protonn import ProtoNN
 
 _CODE, _HEADER = "tree_model.c", "tree_model.h"
+_H = "trees/tree_model.h.j2"
 
 
-def render(tree: Bonsai | ProtoNN, sha256: str) -> dict[str, str]:
+def render(tree: Model, sha256: str) -> dict[str, str]:
     """The C source by file name; the same model gives the same bytes."""
+    if isinstance(tree, DecisionTree):
+        return _decision(tree, sha256)
     return _bonsai(tree, sha256) if isinstance(tree, Bonsai) else _protonn(tree, sha256)
+
+
+def _decision(tree: DecisionTree, sha256: str) -> dict[str, str]:
+    types = {1: "uint8_t", 2: "uint16_t"}
+    context = {
+        "tree": tree,
+        "sha256": sha256,
+        "what": "decision tree",
+        "title": f"Decision tree of {tree.nodes} nodes: {tree.features} features, {tree.classes} classes",
+        "feature_type": types[tree.feature_bytes],
+        "other_type": types[tree.other_bytes],
+    }
+    return {_CODE: emit.render("trees/decision_tree.c.j2", context), _HEADER: emit.render(_H, context)}
 
 
 def _protonn(model: ProtoNN, sha256: str) -> dict[str, str]:
@@ -23,7 +41,7 @@ def _protonn(model: ProtoNN, sha256: str) -> dict[str, str]:
     }
     return {
         _CODE: emit.render("trees/protonn_model.c.j2", context),
-        _HEADER: emit.render("trees/tree_model.h.j2", context),
+        _HEADER: emit.render(_H, context),
     }
 
 

@@ -1,4 +1,4 @@
-"""A tree as a graph of two operators, so that test vectors, accuracy, report and project take it like any model."""
+"""A tree as a graph of an operator or two, so that vectors, accuracy, report and project take it like any model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +7,8 @@ import numpy as np
 
 from convert.graph import Graph, Operator, Quantization, Tensor
 from convert.trees import container
-from convert.trees.bonsai import Bonsai
+from convert.trees.container import Model
+from convert.trees.decision import DecisionTree
 from convert.trees.protonn import ProtoNN
 
 
@@ -15,7 +16,7 @@ from convert.trees.protonn import ProtoNN
 class TreeGraph(Graph):
     """A graph that also holds the tree; an input is int8 (1, features), the output int32 (1, classes)."""
 
-    tree: Bonsai | ProtoNN | None = None
+    tree: Model | None = None
 
     @cached_property
     def parameters(self) -> int:
@@ -33,7 +34,7 @@ class TreeGraph(Graph):
         return projection if op.index == 0 else self.macs - projection
 
 
-def tree_of(graph: Graph) -> Bonsai | ProtoNN:
+def tree_of(graph: Graph) -> Model:
     """The tree behind a graph that `load` made."""
     assert isinstance(graph, TreeGraph) and graph.tree is not None
     return graph.tree
@@ -48,6 +49,14 @@ def load(data: bytes) -> TreeGraph:
         bytes_ = np.zeros(constant, np.uint8) if constant else None
         return Tensor(index, name, shape, np.dtype(dtype), q, bytes_, is_variable=False)
 
+    if isinstance(tree, DecisionTree):
+        nodes = tree.constant_bytes
+        tensors: tuple[Tensor, ...] = (
+            tensor(0, "features", (1, tree.features), "i1", 2.0**tree.input_exponent, 0),
+            tensor(1, "nodes", (nodes,), "u1", None, nodes),
+            tensor(2, "scores", (1, tree.classes), "<i4", tree.score_scale, 0),
+        )
+        return TreeGraph(data, tensors, (Operator(0, "DECISION_TREE", (0, 1), (2,), {}),), (0,), (2,), tree=tree)
     if isinstance(tree, ProtoNN):
         first, second = tree.coded["w"].nbytes, tree.constant_bytes - tree.coded["w"].nbytes
         names, kinds = ("W, coded", "prototypes, scores and exp, coded"), ("PROTONN_PROJECTION", "PROTONN_PROTOTYPES")

@@ -39,6 +39,8 @@ SENTENCES = {
     "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
     "hint_without_effect": "compress[0].hint: epochs = 0 and weight = 0 leave the hint without effect; raise one, or "
     "leave the hint out",
+    "iht_of_a_decision_tree": "compress runs iht: iht takes a model with a tree, and architecture decision_tree leaves a "
+    "decision tree, complete as it is grown",
     "iht_without_bonsai": "compress runs iht: iht takes a model with a tree, and architecture lenet leaves plain float "
     "weights",
     "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",

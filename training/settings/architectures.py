@@ -193,6 +193,18 @@ class ProtoNN(Architecture):
     regularization: float = Field(default=0.0, ge=0)  # weight of the squared parameters in the loss
 
 
+class DecisionTree(Architecture):
+    """One decision tree, grown by scikit-learn (Breiman et al. 1984)."""
+
+    leaves: ClassVar[str] = "decision tree"
+
+    architecture: Literal["decision_tree"]
+    max_leaves: int = Field(default=64, ge=2, le=4096)
+    max_depth: int = Field(default=12, ge=1, le=32)  # comparisons on a path
+    min_samples_leaf: Positive = 1
+    criterion: Literal["gini", "entropy"] = "gini"
+
+
 Model = Annotated[
     Union[  # noqa: UP007 (recipe.py reads the members of the union)
         DsCnn,
@@ -213,6 +225,7 @@ Model = Annotated[
         Autoencoder,
         Bonsai,
         ProtoNN,
+        DecisionTree,
     ],
     Field(discriminator="architecture"),
 ]

@@ -50,7 +50,8 @@ class Technique(Section):
     """What every compression step says of itself: which models it takes and what it leaves.
 
     States: "float" (plain Keras layers with any weights), "quantized" (TFMOT's quantisation-aware layers), "rounded"
-    (weights on a grid of few bits), "shared" (weights on a codebook), "binary" (layers with binary weights), "tree".
+    (weights on a grid of few bits), "shared" (weights on a codebook), "binary" (layers with binary weights), "tree"
+    (Bonsai and ProtoNN), "decision tree".
     """
 
     takes: ClassVar[tuple[str, ...]] = ("float",)
