@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from convert import golden, graph, keras_import, quantize, report
+from convert import golden, graph, keras_import, quantize, report, variants
 from convert.cache import Cache, code_version, digest
 from convert.console import Ui
 from convert.graph import Graph
@@ -45,7 +45,7 @@ def _ask_tflm(g: Graph, inputs: Bytes, progress: golden.Progress, apart: bool) -
 
 
 def _tflite_version() -> str:
-    return code_version("tensorflow", quantize, keras_import)
+    return code_version("tensorflow", quantize, variants, keras_import)
 
 
 TFLITE = Family("int8 TFLite", "model.tflite", report.TFLM, graph.load, _ask_tflm, _tflite_version)
