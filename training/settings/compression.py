@@ -4,7 +4,17 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from training.settings import binary, channels, distillation, low_rank, post_training, pruning, quantization, sharing, trees
+from training.settings import (
+    binary,
+    channels,
+    distillation,
+    low_rank,
+    post_training,
+    pruning,
+    quantization,
+    sharing,
+    trees,
+)
 
 Step = Annotated[
     Union[  # noqa: UP007 (recipe.py reads the members of the union)
