@@ -96,7 +96,8 @@ def rows(model: Any, layer: Any, x: Floats, positions: int, seed: int) -> Rows:
     patches = np.concatenate(pieces)
     if not chains.depthwise(layer):
         return Rows(patches)
-    return Rows(np.repeat(patches.reshape(len(patches), kernel, inputs), layer.depth_multiplier, axis=2))
+    channels = patches.reshape(len(patches), kernel, inputs)
+    return Rows(channels if layer.depth_multiplier == 1 else np.repeat(channels, layer.depth_multiplier, axis=2))
 
 
 def uniform(layer: Any, means: Floats) -> Rows:

@@ -9,7 +9,8 @@ Rounding to nearest is the best for weights one at a time; together their errors
 over V with Adam: x are the layer's inputs in the float model, x^ those behind the layers that are rounded already, and
 f is the ReLU where one follows. beta falls from 20 to 2, so that h ends at 0 or 1. Unlike the paper the error is
 divided by E, that of rounding to nearest, and the pull by the number of weights: one lambda then serves layers of any
-range and size. Weights that are zero stay zero: an earlier step may have made them so.
+range and size. Weights that are zero stay zero: an earlier step may have made them so. A layer that came out no better
+than with rounding to nearest is rounded to nearest.
 """
 
 import zlib
@@ -113,7 +114,7 @@ def optimize(task: Task, settings: AdaRound, seed: int, show: Callable[[int, str
     up = (_soft(tf, v).numpy() >= 0.5) & (task.weights != 0)
     end = grids.largest(settings.weight_bits)
     integers: Integers = np.clip(below + up, -end, end).astype(np.int32)
-    return integers
+    return integers if error(task, integers) < unit else nearest
 
 
 def _soft(tf: Any, v: Any) -> Any:

@@ -20,7 +20,7 @@ from training import backend, calibration, chains, correction, folding, grids, s
 from training.fitting import Floats, TrainingData
 from training.settings.post_training import CorrectBias
 
-_POSITIONS = 64  # places of a picture that a mean is taken over
+_POSITIONS = 16  # places of a picture that a mean is taken over
 
 
 def apply(model: Any, data: TrainingData, settings: CorrectBias) -> Any:

@@ -41,11 +41,11 @@ class AdaRound(Rounding):
     """Adaptive rounding, layer by layer (Nagel et al. 2020)."""
 
     technique: Literal["adaround"]
-    iterations: Positive = 2000  # optimiser steps a layer
+    iterations: Positive = 1000  # optimiser steps a layer
     batch_size: Positive = 256  # rows of a layer's input at once
     positions: Positive = 16  # places of a picture that a convolution is looked at in
-    learning_rate: float = Field(default=1e-2, gt=0, le=1)
-    regularization: float = Field(default=0.01, gt=0)  # weight of the pull towards rounding up or down
+    learning_rate: float = Field(default=3e-2, gt=0, le=1)
+    regularization: float = Field(default=10.0, gt=0)  # weight of the pull towards rounding up or down
     first_beta: float = Field(default=20.0, gt=0)  # of that pull: weak at first except near the middle
     last_beta: float = Field(default=2.0, gt=0)
     warmup: float = Field(default=0.2, ge=0, lt=1)  # share of the iterations without the pull
