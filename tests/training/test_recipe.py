@@ -17,6 +17,8 @@ ARCHITECTURES = one_of(sorted(recipe._members(Model)))
 TECHNIQUES = one_of(sorted(recipe._members(Step)))
 
 SENTENCES = {
+    "float16_with_four_bits": "compress[0]: weight_bits = 4 does not go with format = 'float16', whose weights have "
+    "their own width; take format int8 or int16x8, or leave weight_bits out",
     "band_above_half_the_rate": "preprocessing: low_hz = 125 and high_hz = 7500 do not rise to at most half of "
     "rate = 8000",
     "fft_shorter_than_frame": "preprocessing: fft = 512 is not a power of two of at least frame = 600",
@@ -60,11 +62,10 @@ SENTENCES = {
     "layer_pruned_and_skipped": "compress[0]: layers and skip both name 'conv2'; take them out of one of the two",
     "pruning_target_missing": "compress[0]: iterative_prune has neither sparsity nor quality; give one of the two",
     "pruning_target_twice": "compress[0]: iterative_prune has both sparsity and quality; give one of the two",
-    "quality_with_global_scope": "compress[0]: quality sets thresholds, not targets; leave scope = \"global\" and "
+    "quality_with_global_scope": 'compress[0]: quality sets thresholds, not targets; leave scope = "global" and '
     "layers out",
     "n_not_less_than_m": "compress[0]: n = 4 of m = 4 leaves no zeros; n must be less than m",
-    "depthwise_n_of_m": "compress[0]: depthwise kernels have one input channel and no n of m; use pattern = "
-    "\"blocks\"",
+    "depthwise_n_of_m": 'compress[0]: depthwise kernels have one input channel and no n of m; use pattern = "blocks"',
     "block_of_one_weight": "compress[0]: block = [1, 1] is no block; use prune or iterative_prune for single weights",
     "block_of_three_sides": "compress[0].block has too many entries; at most 2 are allowed",
     "scale_input_without_xnor": 'compress[0]: scale_input goes with scheme = "xnor" alone; scheme is "bnn"',
