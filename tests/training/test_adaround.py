@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convert import graph, variants
 from convert.errors import UsageError
 from training import architectures, backend, calibration, compression, datasets, fitting, folding, grids
 from training.compression import adaround, correct_bias
@@ -115,6 +116,7 @@ def test_rounding_is_decided_when_the_pull_is_over(separable: Any) -> None:
     assert np.mean(np.minimum(soft, 1 - soft) < 0.01) > 0.85
 
 
+@pytest.mark.slow
 def test_accuracy_is_won_back() -> None:
     """Plain ternary rounding loses badly, bias correction wins some of it back, adaptive rounding most; two seeds."""
     lost, corrected, adaptive = [], [], []
@@ -149,6 +151,20 @@ def test_weights_lie_on_the_grids_that_travel_with_the_model(separable: Any, ste
             channels[name] if step.per_channel and name != "scores" else 1
         )
         assert np.abs(on_grid(loaded, name)).max() <= grids.largest(step.weight_bits)
+
+
+def test_conversion_keeps_exactly_the_chosen_integers(separable: Any) -> None:
+    model, data = separable
+    made = compression.apply(model, data, ada(iterations=50, weight_bits=4))
+    view = graph.load(variants.to_tflite(made, data.dataset.x_train[:50], backend.scheme(made)))
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    stored = [view.tensors[op.inputs[1]].data for op in view.operators if op.name in kinds]
+    names = ("stem", "block1_depthwise", "block1_pointwise", "scores")
+    for name, integers in zip(names, stored, strict=True):
+        assert integers is not None
+        last = name == "block1_depthwise"  # where TFLite has the output channels
+        found = np.asarray(integers).reshape(-1, integers.shape[-1]) if last else integers.reshape(len(integers), -1).T
+        assert np.array_equal(found, on_grid(made, name))
 
 
 def test_skipped_layers_stay_as_they_are(separable: Any) -> None:
