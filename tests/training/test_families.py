@@ -396,3 +396,10 @@ def test_quantization_aware_training_takes_a_family_or_its_docstring_says_that_i
     assert changed > len(model.trainable_weights) / 2
     g = graph.load(quantize.to_int8(aware, x))  # raises where an operator stays in floating point
     assert g.parameters > 0
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("mobilenet_v1", 4_253_864), ("mobilenet_v2", 3_538_984)])
+def test_at_full_width_it_is_the_paper_s_network(name: str, parameters: int) -> None:
+    settings = settings_of(name, width=1.0, stem_stride=2)
+    model = architectures.build(settings, (224, 224, 3), 1000)
+    assert model.count_params() == parameters  # what Keras Applications counts
