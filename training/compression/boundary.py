@@ -84,6 +84,7 @@ class Samples:
     def move(self, x: Any, base: Any, target: Any) -> tuple[Any, Any]:
         """Samples moved towards the boundary between two classes each, and whether they lie at it."""
         tf = backend.tensorflow()
+        x = tf.convert_to_tensor(x)
         own, other = tf.one_hot(base, self.classes), tf.one_hot(target, self.classes)
         axes = list(range(1, len(x.shape)))
 
