@@ -225,3 +225,13 @@ def test_batch_normalisation_is_a_factor_and_a_summand() -> None:
     tensors = coding.keras_tensors(model)
     x = np.random.default_rng(9).normal(size=(5, 3, 3, 4)).astype(np.float32)
     assert np.allclose(layer(x), x * tensors["stem_norm/scale"] + tensors["stem_norm/shift"], atol=1e-5)
+
+
+def test_a_quantisation_aware_model_has_the_same_weights() -> None:
+    backend.reset(1)
+    small = DsCnn(architecture="ds_cnn", stem_filters=4, stem_stride=1, blocks=[{"filters": 8}])  # type: ignore[list-item]
+    model = architectures.build(small, (8, 8, 1), 10)
+    quantised = backend.tfmot().quantization.keras.quantize_model(model)
+    plain, wrapped = coding.keras_tensors(model), coding.keras_tensors(quantised)
+    assert list(wrapped) == list(plain)
+    assert all(np.array_equal(wrapped[name], plain[name]) for name in plain)
