@@ -26,7 +26,7 @@ from training.fitting import TrainingData, fit
 from training.ranks import Option
 from training.settings.low_rank import LowRank
 
-CP_RANKS = 16  # ranks at most that are tried a layer: each takes a run of alternating least squares
+CP_RANKS = 10  # ranks at most that are tried a layer: each takes a run of alternating least squares
 
 
 class Factorization(Protocol):

@@ -16,7 +16,7 @@ class LowRank(Finetuned):
     budget: Annotated[float, Field(gt=0, lt=1)] | None = None  # instead: share of the model's parameters that may stay
     convolutions: Literal["tucker", "cp"] = "tucker"  # how kernels larger than 1x1 are taken apart
     lines: bool = True  # cp: k x 1 and 1 x k depthwise as in the paper where the stride is 1; false: one k x k
-    iterations: Positive = 200  # cp: of alternating least squares, at most
+    iterations: Positive = 100  # cp: of alternating least squares, at most
     skip: list[str] = Field(default=[])  # layers, by name, that stay whole
 
     @model_validator(mode="after")
