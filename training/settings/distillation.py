@@ -40,7 +40,7 @@ class Distill(Fit, Technique):
 
     technique: Literal["distill"]
     student: Model
-    temperature: float = Field(default=4.0, gt=0, le=100)
+    temperature: float = Field(default=2.0, gt=0, le=100)  # higher takes a larger student, or longer
     weight: Share = 0.7  # of the teacher's answers; the labels have the rest
     ensemble: int = Field(default=1, ge=1, le=16)  # teachers: the model, and others like it of the following seeds
     hint: Hint | None = None
