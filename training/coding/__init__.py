@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 MAGIC = b"TW\1"
 TYPES = ("float32", "float16", "int8", "uint8", "int16", "int32")
-MOST = 1 << 28  # elements of a tensor
+MOST = 1 << 26  # elements of a tensor
 _DENSE = 31  # code of the positions of a tensor that has a value everywhere
 _TURNED = 32  # flag: the last axis comes first
 
