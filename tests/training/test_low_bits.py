@@ -175,7 +175,9 @@ def test_the_rounding_s_gradients_are_those_of_the_paper() -> None:
 
     tf, layers = backend.tensorflow(), backend.keras().layers
     kernel, step = np.array([[0.26], [-0.9], [0.11], [2.0]], np.float32), 0.2
-    layer = qat_bits._rounding_layer()(layers.Dense(1, use_bias=False), Grid(3, (step,)), True)
+    layer = qat_bits._rounding_layer()(
+        layers.Dense(1, use_bias=False), Grid(3, (step,)), np.ones((4, 1), np.float32), True
+    )
     layer.build((None, 4))
     layer.set_weights([kernel, np.log(np.array([step], np.float32))])
     with tf.GradientTape() as tape:
@@ -244,3 +246,13 @@ def test_training_keeps_the_widths_that_were_chosen(model: Any, data: fitting.Tr
     bits = {name: grid.bits for name, grid in backend.scheme(chosen).grids.items()}
     assert {name: grid.bits for name, grid in backend.scheme(made).grids.items()} == bits
     _assert_on_grids(made)
+
+
+def test_pruned_weights_stay_zero(model: Any, data: fitting.TrainingData) -> None:
+    kernel, bias = model.get_layer("dense1").get_weights()
+    kernel[np.abs(kernel) < np.quantile(np.abs(kernel), 0.7)] = 0
+    model.get_layer("dense1").set_weights([kernel, bias])
+    made = compression.apply(model, data, qat(epochs=1, learning_rate=0.02))
+    assert not made.get_layer("dense1").get_weights()[0][kernel == 0].any()
+    # What is not pruned may be rounded to zero and come back.
+    assert (made.get_layer("dense1").get_weights()[0] != 0).sum() > 0.5 * (kernel != 0).sum()

@@ -6,8 +6,8 @@ Steps are learned as logarithms, as in Jain et al., "Trained Quantization Thresh
 and makes one learning rate serve all of them. Without learned steps it is the plain straight-through estimator (Bengio,
 Léonard and Courville, "Estimating or Propagating Gradients Through Stochastic Neurons", 2013).
 
-Batch normalisation is folded first, so that what is rounded is what will be stored. Activations are rounded to the
-format's width by the conversion, not while training.
+Pruned weights stay zero. Batch normalisation is folded first, so that what is rounded is what will be stored.
+Activations are rounded to the format's width by the conversion, not while training.
 """
 
 import math
@@ -38,11 +38,19 @@ def apply(model: Any, data: TrainingData, settings: QatBits) -> Any:
         )
         for layer in chosen
     }
+    # Zeros of weights that are rounded already are not pruning's.
+    masks = {layer.name: np.float32((layer.get_weights()[0] != 0) | (layer.name in before)) for layer in chosen}
     wrapped = surgery.rebuild(
         folded,
         {
             layer.name: surgery.with_weights(
-                wrapper(surgery.copy(layer), grids[layer.name], settings.learn_scales, name=f"{layer.name}_rounded"),
+                wrapper(
+                    surgery.copy(layer),
+                    grids[layer.name],
+                    masks[layer.name],
+                    settings.learn_scales,
+                    name=f"{layer.name}_rounded",
+                ),
                 [*layer.get_weights(), np.log(np.asarray(grids[layer.name].scales, np.float32))],
             )
             for layer in chosen
@@ -51,9 +59,9 @@ def apply(model: Any, data: TrainingData, settings: QatBits) -> Any:
     fit(wrapped, data, settings, "qat_bits", settings.distillation)
     trained: dict[str, surgery.Replacement] = {}
     for layer in chosen:
-        *weights, logs = wrapped.get_layer(f"{layer.name}_rounded").get_weights()
+        kernel, *rest, logs = wrapped.get_layer(f"{layer.name}_rounded").get_weights()
         grids[layer.name] = Grid(grids[layer.name].bits, tuple(map(float, np.exp(logs))))
-        layer.set_weights(weights)
+        layer.set_weights([kernel * masks[layer.name], *rest])
         trained[layer.name] = surgery.copy(layer, rounding.round_to(layer, grids[layer.name]))
     others = {
         layer.name: surgery.copy(layer, wrapped.get_layer(layer.name).get_weights())
@@ -68,8 +76,9 @@ def _rounding_layer() -> Any:
     tf, keras = backend.tensorflow(), backend.keras()
 
     class Rounding(keras.layers.Wrapper):  # type: ignore[misc,name-defined]
-        def __init__(self, layer: Any, grid: Grid, learn: bool, **options: Any) -> None:
+        def __init__(self, layer: Any, grid: Grid, mask: Any, learn: bool, **options: Any) -> None:
             super().__init__(layer, **options)
+            self.mask = tf.constant(mask)
             self.end, self.learn, self.count = float(rounding.largest(grid.bits)), learn, len(grid.scales)
 
         def build(self, shape: Any) -> None:
@@ -90,7 +99,7 @@ def _rounding_layer() -> Any:
             if self.kernel_name == "depthwise_kernel" and self.count > 1:
                 steps = tf.reshape(steps, self.variable.shape[2:])
             clipped = tf.clip_by_value(self.variable / steps, -self.end, self.end)
-            rounded = (clipped + tf.stop_gradient(tf.round(clipped) - clipped)) * steps
+            rounded = (clipped + tf.stop_gradient(tf.round(clipped) - clipped)) * steps * self.mask
             # The layer's own arithmetic with another kernel; past Keras, which would list the variable anew.
             object.__setattr__(self.layer, self.kernel_name, rounded)
             try:
