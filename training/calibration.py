@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from convert.errors import UsageError
-from training import backend, chains, grids, probing
+from training import backend, chains, grids, probing, rounding
 from training.fitting import Floats
 from training.settings.post_training import Rounding
 
@@ -72,10 +72,9 @@ def set_matrix(layer: Any, values: Floats) -> None:
 
 
 def scales(layer: Any, settings: Rounding) -> Floats:
-    """The grid's scales, (1,) or (channels,), as the settings ask for them; conversion gives a dense layer one."""
-    make = grids.mse_scales if settings.clipping == "mse" else grids.max_scales
-    per_channel = settings.per_channel and type(layer) is not backend.keras().layers.Dense
-    return make(matrix(layer), settings.weight_bits, per_channel)
+    """The grid's scales, (1,) or (channels,), as the settings ask for them; a dense layer has one."""
+    found = rounding.grid(layer, settings.weight_bits, settings.per_channel, settings.clipping)
+    return np.asarray(found.scales, np.float32)
 
 
 def rows(model: Any, layer: Any, x: Floats, positions: int, seed: int) -> Rows:

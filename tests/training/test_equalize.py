@@ -6,8 +6,8 @@ import pytest
 
 from convert import accuracy, golden, graph, variants, vectors
 from convert.errors import UsageError
-from convert.scheme import Grid, Scheme
-from training import architectures, backend, chains, compression, datasets, fitting, folding, grids
+from convert.scheme import Scheme
+from training import architectures, backend, chains, compression, datasets, fitting, folding, rounding
 from training.compression import equalize
 from training.progress import Reporter
 from training.settings.architectures import DsCnn
@@ -185,13 +185,9 @@ def in_the_wild(model: Any) -> Any:
 
 def per_tensor(model: Any) -> tuple[Any, Scheme]:
     """Weights rounded to int8 with one scale a tensor."""
-    made, found = folding.fold(model), dict[str, Grid]()
-    for layer in filter(chains.weighted, made.layers):
-        kernel, bias = layer.get_weights()
-        scales = grids.max_scales(grids.columns(kernel, chains.depthwise(layer)), 8, per_channel=False)
-        layer.set_weights([grids.values(grids.nearest(kernel, scales, 8), scales), bias])
-        found[layer.name] = grids.grid(scales, 8)
-    return made, Scheme("int8", found)
+    folded = folding.fold(model)
+    found = {layer.name: rounding.grid(layer, 8, False, "max") for layer in rounding.layers(folded)}
+    return rounding.rounded(folded, found), Scheme("int8", found)
 
 
 @pytest.mark.slow

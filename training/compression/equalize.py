@@ -63,6 +63,7 @@ def _balance(links: list[Link], kernels: Arrays, biases: Arrays, data: TrainingD
             moved = max(_balance_pair(link, kernels, biases) for link in links)
             update(iteration + 1, f"largest change {moved:.2g}")
             if moved < settings.tolerance:
+                update(settings.iterations, f"nothing moves after {iteration + 1} rounds")
                 break
 
 
