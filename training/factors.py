@@ -81,7 +81,7 @@ def cp(tensor: Array, rank: int, iterations: int, seed: int) -> Cp:
     Where a rank is above an axis' size, the other columns start at random.
     """
     rng, total = np.random.default_rng(seed), float((tensor**2).sum())
-    factors = [_leading(_unfolded(tensor, axis), rank, rng) for axis in range(tensor.ndim)]
+    factors: list[Array] = [_leading(_unfolded(tensor, axis), rank, rng) for axis in range(tensor.ndim)]
     energy = -np.inf
     for _ in range(iterations):
         for axis in range(tensor.ndim):
@@ -89,8 +89,8 @@ def cp(tensor: Array, rank: int, iterations: int, seed: int) -> Cp:
             grams = _product([factor.T @ factor for factor in others])
             target = _unfolded(tensor, axis) @ _khatri_rao(others)
             # The ridge keeps columns bounded that nearly cancel each other, as CP's are known to.
-            ridge = (1e-9 * np.trace(grams) / rank or 1.0) * np.eye(rank)
-            factors[axis] = np.linalg.solve(grams + ridge, target.T).T
+            ridge = float(1e-9 * np.trace(grams) / rank) or 1.0
+            factors[axis] = np.asarray(np.linalg.solve(grams + ridge * np.eye(rank), target.T).T, np.float64)
         reached = _energy(factors, grams, target, total)
         if reached - energy < 1e-7:
             break

@@ -279,6 +279,11 @@ def test_an_unknown_layer_to_skip_is_named(data: fitting.TrainingData) -> None:
         compression.apply(lenet(), data, settings(skip=["cov1"]))
 
 
+def test_skipping_everything_is_refused(data: fitting.TrainingData) -> None:
+    with pytest.raises(UsageError, match=r"left no layer to take apart; it could work on conv1, conv2, dense1, scores"):
+        compression.apply(lenet(), data, settings(budget=0.5, skip=["conv1", "conv2", "dense1", "scores"]))
+
+
 @pytest.mark.parametrize("convolutions", ["tucker", "cp"])
 def test_the_same_step_gives_the_same_bytes(convolutions: str, data: fitting.TrainingData, tmp_path: Path) -> None:
     for name in ("one.h5", "two.h5"):

@@ -54,7 +54,7 @@ def apply(model: Any, data: TrainingData, settings: LowRank) -> Any:
         chosen = ranks.by_budget(options, sizes, int(model.count_params()), settings.budget)
     if not chosen:
         raise UsageError(
-            f"low_rank with energy = {settings.energy} makes none of {', '.join(found) or 'no layers'} smaller; lower "
+            f"low_rank with energy = {settings.energy} makes none of {', '.join(found)} smaller; lower "
             "energy, or give a budget instead"
         )
     smaller = surgery.rebuild(model, {name: _in_a_row(found[name].layers(option)) for name, option in chosen.items()})
@@ -74,6 +74,11 @@ def _factorized(model: Any, data: TrainingData, settings: LowRank) -> dict[str, 
             f"it works on are {', '.join(kinds) or 'none'}{hint}"
         )
     chosen = [name for name in kinds if name not in settings.skip]
+    if not chosen:
+        raise UsageError(
+            f"low_rank is left no layer to take apart; it could work on {', '.join(kinds) or 'none of this model'}: "
+            "take some out of skip, or leave the step out"
+        )
     found: dict[str, Factorization] = {}
     with data.reporter.task("factorising", len(chosen)) as update:
         for number, name in enumerate(chosen, 1):
