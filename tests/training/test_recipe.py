@@ -34,15 +34,16 @@ SENTENCES = {
     "block_with_unknown_key": "unknown key model.blocks[0].strides; allowed here are filters or stride; "
     "did you mean 'stride'?",
     "bool_as_number": "train.epochs = true is of the wrong type; it must be a whole number",
-    "channels_given_a_share_and_skipped": "compress[0]: 'conv2' stands in layers and in skip; take it out of one of them",
-    "channels_without_a_share": "compress[0]: share = 0 and no share in layers above 0: nothing would be removed; give "
-    "one of them",
+    "channels_given_a_share_and_skipped": "compress[0]: 'conv2' stands in layers and in skip; take it "
+    "out of one of them",
+    "channels_without_a_share": "compress[0]: share = 0 and no share in layers above 0: nothing would be removed; "
+    "give one of them",
     "empty_blocks": "model.blocks = [] is too short; it needs at least 1 entry",
     "fraction_as_whole_number": "train.epochs = 2.5 is of the wrong type; it must be a whole number",
-    "hint_without_effect": "compress[0].hint: epochs = 0 and weight = 0 leave the hint without effect; raise one, or "
-    "leave the hint out",
-    "iht_of_a_decision_tree": "compress runs iht: iht takes a model with a tree, and architecture decision_tree leaves a "
-    "decision tree, complete as it is grown",
+    "hint_without_effect": "compress[0].hint: epochs = 0 and weight = 0 leave the hint without effect; raise "
+    "one, or leave the hint out",
+    "iht_of_a_decision_tree": "compress runs iht: iht takes a model with a tree, and architecture decision_tree leaves "
+    "a decision tree, complete as it is grown",
     "iht_without_bonsai": "compress runs iht: iht takes a model with a tree, and architecture lenet leaves plain float "
     "weights",
     "initial_sparsity_above_final": "compress[0]: initial_sparsity = 0.7 is above sparsity = 0.5",
@@ -72,8 +73,8 @@ SENTENCES = {
     "sparsity_of_one": "compress[0].sparsity = 1.0 is out of range; it must be less than 1.0",
     "sparsity_required_without_prune": "require.min_sparsity needs a step in compress that makes zeros, "
     "such as prune or iht",
-    "student_with_layers_of_its_own": 'compress[0]: student.architecture = "bonsai" cannot be a student: its layers are '
-    "of its own kind; take a plain network, or make it the recipe's [model] and use distillation there",
+    "student_with_layers_of_its_own": 'compress[0]: student.architecture = "bonsai" cannot be a student: its layers '
+    "are of its own kind; take a plain network, or make it the recipe's [model] and use distillation there",
     "too_many_stages": "model.filters has too many entries; at most 4 are allowed",
     "unknown_architecture": f'model.architecture = "lenets" is unknown; allowed are {ARCHITECTURES}; '
     "did you mean 'lenet'?",

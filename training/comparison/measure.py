@@ -88,9 +88,6 @@ def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], Non
     step("loading the model")
     model, data = trained.model(), trained.dataset()
     tensors = coding.keras_tensors(model)
-    state = [s.leaves for s in run.recipe.compress if s.leaves]
-    if state and state[-1] == "binary":
-        return _binary(model, tensors)
     scheme = backend.scheme(model)
     step(f"converting to {scheme.format}")
     chosen = np.random.default_rng(run.seed).choice(len(data.x_train), min(len(data.x_train), REPRESENTATIVE), False)
@@ -107,19 +104,20 @@ def _measure(run: Run, trained: Trained, board: Board, step: Callable[[str], Non
     g = graph.load(file)
     # A codebook is smaller as floating-point centroids than as the int8 weights that become of them.
     found |= _figures(tensors if scheme.coded else _constants(g)) | {"macs": g.macs}
+    if any(technique.leaves == "binary" for technique in run.recipe.compress):
+        found |= _packed(model, found["parameters"])
     if not {"tflm", "compiled"} <= set(able):
         return found | {"accuracy": _predicted(file, data)}
     return found | {"accuracy": _compiled_accuracy(g, data)} | _on_device(g, board)
 
 
-def _binary(model: Any, tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Figures of a binary network: its bytes are those of the packed bits, thresholds and real-valued layers."""
-    found = _figures(tensors) | {"format": "binary", "note": "no .tflite holds binary layers, no runtime executes them"}
+def _packed(model: Any, parameters: int) -> dict[str, Any]:
+    """Bytes of a binary network as packed bits, thresholds and real-valued layers; its .tflite has a byte a weight."""
     try:
         size = binary_export.export(model).nbytes
     except UsageError as e:
-        return found | {"compressed_bytes": None, "bits": None, "note": str(e)}
-    return found | {"compressed_bytes": size, "bits": 8 * size / found["parameters"]}
+        return {"note": str(e)}
+    return {"compressed_bytes": size, "bits": 8 * size / parameters}
 
 
 def _figures(tensors: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
