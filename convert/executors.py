@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,17 @@ Floats = npt.NDArray[np.float32]
 TIMEOUT = 600.0  # seconds that tf.lite may take in all
 
 
-def executors(data: bytes) -> tuple[str, ...]:
-    """Which of "tflm", "compiled" and "tf.lite" execute a file: each is tried."""
+NAMES = ("tflm", "compiled", "tf.lite")
+
+
+def executors(data: bytes, names: Sequence[str] = NAMES) -> tuple[str, ...]:
+    """Which of the named ones execute a file: each is tried."""
     tries: dict[str, Callable[[], object]] = {
         "tflm": lambda: _tflm(data, None),
         "compiled": lambda: compiled.compile_model(graph.load(data)).render(),
         "tf.lite": lambda: _tf_lite(data, None),
     }
-    return tuple(name for name, attempt in tries.items() if _works(attempt))
+    return tuple(name for name in names if _works(tries[name]))
 
 
 def predict(data: bytes, x: Floats) -> Floats:

@@ -180,3 +180,37 @@ def test_an_ensemble_is_trained_from_following_seeds(finished: tuple[Path, str])
     assert (first(x).numpy() == trained.model()(x).numpy()).all()
     assert (second(x).numpy() == kept.model()(x).numpy()).all(), "seed 8 follows 7 and was trained before"
     backend.reset(1)
+
+
+# A variant of every group and format; the whole list is what `--recipe digits` without `--only` measures.
+SHORT = (
+    "float16",
+    "int16 activations, int8 weights",
+    "4-bit weights, AdaRound",
+    "quantisation-aware, 4-bit weights",
+    "prune 80 %, quantisation-aware",
+    "2 of 4",
+    "half of the channels removed (L1)",
+    "Deep Compression, 80 % and 16 weights",
+    "half the width, distilled",
+    "XNOR-Net",
+)
+
+
+@pytest.mark.slow
+def test_the_short_form_on_digits(tmp_path: Path) -> None:
+    run = [sys.executable, str(ROOT / "training" / "compare.py"), "--recipe", "digits", "--output", str(tmp_path)]
+    done = subprocess.run([*run, *(f"--only={name}" for name in SHORT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {found.variant: found for found in tables.from_csv((tmp_path / "comparison.csv").read_text())}
+    assert set(rows) == {BASELINE, *SHORT}
+    base = rows[BASELINE]
+    # The compiled runtime has no kernel for the sign of a binary network's activations.
+    others = {"float16": "tf.lite", "XNOR-Net": "tflm"}
+    assert {name: found.executes for name, found in rows.items()} == dict.fromkeys(rows, "tflm, compiled") | others
+    assert rows["int16 activations, int8 weights"].format == "int16x8"
+    for name in ("4-bit weights, AdaRound", "2 of 4", "Deep Compression, 80 % and 16 weights", "XNOR-Net"):
+        assert rows[name].compressed_bytes < base.compressed_bytes, name  # type: ignore[operator]
+    for name in ("half of the channels removed (L1)", "half the width, distilled"):
+        assert rows[name].macs < base.macs / 2 and rows[name].flash < base.flash, name  # type: ignore[operator]
+    assert min(found.reached for found in rows.values()) > 0.5
