@@ -84,14 +84,20 @@ def _write(rows: Sequence[Row], output: Path, heading: str, limit: float) -> Non
     atomic_write(output / "comparison.png", plots.draw(rows, heading.splitlines()[0].lstrip("# ")))
 
 
-def _heading(recipe: Recipe, seeds: Sequence[int], board: str) -> str:
+def _heading(recipe: Recipe, comparison: Path | None, seeds: Sequence[int], board: str) -> str:
     command = f"python training/compare.py --recipe {recipe.name}"
+    if comparison is not None:
+        command += f" --comparison {comparison}"
     which = ", ".join(map(str, seeds))
     return (
-        f"# Comparison: {recipe.name}\n\n"
+        f"# Comparison: {_title(recipe, comparison)}\n\n"
         f"`{command} --seeds {which.replace(' ', '')}`, {date.today()}. Flash (without test vectors), RAM and arena "
         f"are the compiled runtime's on {board}; instructions of one inference are counted in an emulator."
     )
+
+
+def _title(recipe: Recipe, comparison: Path | None) -> str:
+    return recipe.name if comparison is None else f"{recipe.name}-{comparison.stem}"
 
 
 def _recipe(name: str, comparison: Path | None) -> Recipe:
@@ -117,7 +123,11 @@ def _seeds(text: str | None, recipe: Recipe) -> list[int]:
 @click.option("--seeds", metavar="N,N,...", help="Seeds to train from.  [default: the comparison's]")
 @click.option("--only", multiple=True, metavar="NAME", help="Only this variant or group, and the baseline; repeatable.")
 @click.option("--board", default="nano33", show_default=True, help="Board whose memory is counted.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder.  [default: build/comparisons/RECIPE]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder.  [default: build/comparisons/RECIPE, or RECIPE-COMPARISON]",
+)
 @click.option("--cache", "folder", type=click.Path(path_type=Path), help="Cache folder.  [default: .cache]")
 def main(
     name: str,
@@ -135,9 +145,10 @@ def main(
         chosen = _seeds(seeds, recipe)
         runs = variants.plan(recipe, chosen, only)
         boards.load(board, BOARDS)
-        output = output or ROOT / "build" / "comparisons" / recipe.name
+        output = output or ROOT / "build" / "comparisons" / _title(recipe, comparison)
         limit = variants.comparison_of(recipe).limit
-        rows = compare(runs, Cache(folder), board, output, _heading(recipe, chosen, board), limit, ui)
+        heading = _heading(recipe, comparison, chosen, board)
+        rows = compare(runs, Cache(folder), board, output, heading, limit, ui)
     except PipelineError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(e.exit_code)

@@ -11,10 +11,11 @@ from convert.cache import Cache
 from convert.errors import UsageError
 from convert.paths import ROOT
 from training import backend, train
+from training.compare import COMPARISONS
 from training.comparison import plots, tables, variants
 from training.comparison.measure import Row
 from training.comparison.variants import BASELINE
-from training.recipe import load, names
+from training.recipe import load, names, with_comparison
 
 RECIPE = ROOT / "tests" / "training" / "compared.toml"
 FLOAT = 0.9
@@ -126,6 +127,26 @@ def test_every_recipe_of_a_network_has_a_comparison(name: str) -> None:
             variants.plan(recipe, [1])
     else:
         assert len(variants.plan(recipe, [1])) >= 5
+
+
+@pytest.mark.parametrize("path", sorted(COMPARISONS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_comparison_is_valid(path: Path) -> None:
+    recipe = path.stem if path.stem in names() else "fashion"
+    assert len(variants.plan(with_comparison(load(recipe), path), [1])) >= 5
+
+
+def test_a_defect_of_a_comparison_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    with pytest.raises(UsageError, match=r"comparison .*wrong\.toml cannot be read: No such file"):
+        with_comparison(load("digits"), path)
+    path.write_text('[[variants]]\nname = "a"\ncompress = [{ technique = "prune", epochs = 1, sparsity = 2.0 }]')
+    with pytest.raises(
+        UsageError, match=r"wrong\.toml: comparison\.variants\[0\]\.compress\[0\]\.sparsity = 2\.0 is out"
+    ):
+        with_comparison(load("digits"), path)
+    path.write_text('[[variants]]\nname = "a"\n[[variants]]\nname = "a"')
+    with pytest.raises(UsageError, match="variants 'a' are listed twice; give each a name of its own"):
+        with_comparison(load("digits"), path)
 
 
 def test_the_front_is_what_nothing_dominates() -> None:
