@@ -16,8 +16,8 @@ from training.settings.data import Digits, FashionMnist, Motion
 from training.settings.preprocessing import KINDS, GreyImage, Windows, default_preprocessing
 
 SERIES = Series(2, 1000, 3, 1, Normalise((0, 0), (1.0, 1.0)))
-ALLOWED = ("convert.cache", "convert.errors", "convert.features", "convert.scheme")
-BOTH_SIDES = {"compare.py", "catalogue.py", "comparison"}  # deploy what they compare, or write a page of docs/
+ALLOWED = ("convert.cache", "convert.errors", "convert.features", "convert.paths", "convert.scheme")
+BOTH_SIDES = {"compare.py", "comparison"}  # deploy what they compare
 
 
 def test_training_uses_nothing_else_of_convert() -> None:
