@@ -70,6 +70,7 @@ def _panel(axis: Any, found: Sequence[Line], name: str, label: str, look: dict[s
         axis.annotate(f"{number}", (x, 100 * y), (4, 3), textcoords="offset points", fontsize=7, color="#55524b")
     axis.set_xlabel(label)
     axis.set_ylabel("accuracy (%)")
+    axis.margins(0.08)
     axis.locator_params(nbins=6)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}" if abs(x) >= 100 else f"{x:g}")
     axis.grid(color="#e6e3dc")
