@@ -84,10 +84,11 @@ def _write(rows: Sequence[Row], output: Path, heading: str, limit: float) -> Non
     atomic_write(output / "comparison.png", plots.draw(rows, heading.splitlines()[0].lstrip("# ")))
 
 
-def _heading(recipe: Recipe, comparison: Path | None, seeds: Sequence[int], board: str) -> str:
+def _heading(recipe: Recipe, comparison: Path | None, only: Sequence[str], seeds: Sequence[int], board: str) -> str:
     command = f"python training/compare.py --recipe {recipe.name}"
     if comparison is not None:
         command += f" --comparison {comparison}"
+    command += "".join(f' --only "{name}"' for name in only)
     which = ", ".join(map(str, seeds))
     return (
         f"# Comparison: {_title(recipe, comparison)}\n\n"
@@ -147,7 +148,7 @@ def main(
         boards.load(board, BOARDS)
         output = output or ROOT / "build" / "comparisons" / _title(recipe, comparison)
         limit = variants.comparison_of(recipe).limit
-        heading = _heading(recipe, comparison, chosen, board)
+        heading = _heading(recipe, comparison, only, chosen, board)
         rows = compare(runs, Cache(folder), board, output, heading, limit, ui)
     except PipelineError as e:
         click.echo(f"error: {e}", err=True)
