@@ -203,8 +203,12 @@ def test_silence_is_the_floor() -> None:
     assert (path.spectra(np.zeros(2000, np.int16)) == 0).all()
 
 
+# Numbers that the tables hold exactly: near 1 the rest of a constant signal shows every rounded digit.
+PRE_EMPHASES = st.integers(0, int(0.99 * tables.ONE)).map(lambda n: n / tables.ONE)
+
+
 @FEW
-@given(st.integers(3, 10), st.floats(0.1, 1), st.floats(0, 0.99), st.integers(2, 12), st.booleans(), st.data())
+@given(st.integers(3, 10), st.floats(0.1, 1), PRE_EMPHASES, st.integers(2, 12), st.booleans(), st.data())
 def test_any_transform_stays_within_its_bounds(
     log2: int, share: float, pre_emphasis: float, bands: int, mel: bool, data: st.DataObject
 ) -> None:
