@@ -5,7 +5,7 @@ byte of the bitmap; `starts` says with which value. A bitmap takes one bit a pla
 places between one fifth and four fifths of zeros; where dense storage is smaller, that is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +71,31 @@ def decode(values: Int8, bitmap: Bytes, sizes: Sequence[int]) -> list[Int8]:
 
 def _starts(counts: Sequence[int]) -> npt.NDArray[np.uint16]:
     return np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.uint16)
+
+
+class Reader:
+    """Takes the arrays of a model's file one after the other; ValueError where the bytes end too early or too late."""
+
+    def __init__(self, data: bytes, offset: int) -> None:
+        self.data, self.offset = data, offset
+
+    def take(self, count: int, dtype: str) -> np.ndarray:
+        """The next `count` numbers."""
+        array = np.frombuffer(self.data, dtype, count, self.offset)
+        self.offset += array.nbytes
+        return array
+
+    def groups(self, count: int, sparse: int, sizes: Sequence[int]) -> list[Int8]:
+        """Groups of the given sizes from the next `count` values, with a bitmap before them where `sparse` is not 0."""
+        bitmap = self.take(sum((size + 7) // 8 for size in sizes) if sparse else 0, "u1")
+        return decode(self.take(count, "i1"), bitmap, sizes)
+
+    def end(self) -> None:
+        """Raise ValueError where something is left."""
+        if self.offset != len(self.data):
+            raise ValueError(f"{len(self.data) - self.offset} bytes too many")
+
+
+def body(parts: Iterable[Coded]) -> bytes:
+    """What `Reader.groups` reads, part after part."""
+    return b"".join(array.tobytes() for part in parts for array in (part.bitmap, part.values))

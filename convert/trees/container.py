@@ -51,8 +51,7 @@ def pack(tree: Model) -> bytes:
         tree.score_scale,
         *(len(part.values) for part in parts),
     )
-    body = [array.tobytes() for part in parts for array in (part.bitmap, part.values)]
-    return b"".join([header, tree.bias.astype("<i2").tobytes(), *body])
+    return header + tree.bias.astype("<i2").tobytes() + coding.body(parts)
 
 
 def unpack(data: bytes) -> Model:
@@ -82,21 +81,13 @@ def _read(data: bytes) -> Bonsai:
     inner, columns = 2**depth - 1, 1 if classes == 2 else classes
     theta, rows = projection, 2 * columns * projection
     node_sizes = [theta + rows] * inner + [rows] * (inner + 1)
-    offset = _HEADER.size
-
-    def take(count: int, dtype: str) -> np.ndarray:
-        nonlocal offset
-        array = np.frombuffer(data, dtype, count, offset)
-        offset += array.nbytes
-        return array
-
-    bias = take(projection, "<i2").astype(np.int16)
-    groups = []
-    for index, sizes in enumerate(([features * projection], node_sizes)):
-        bitmap = take(sum((size + 7) // 8 for size in sizes) if bits >> index & 1 else 0, "u1")
-        groups.append(coding.decode(take(counts[index], "i1"), bitmap, sizes))
-    if offset != len(data):
-        raise ValueError(f"{len(data) - offset} bytes too many")
+    reader = coding.Reader(data, _HEADER.size)
+    bias = reader.take(projection, "<i2").astype(np.int16)
+    groups = [
+        reader.groups(counts[index], bits >> index & 1, sizes)
+        for index, sizes in enumerate(([features * projection], node_sizes))
+    ]
+    reader.end()
     (z,), nodes = groups
     pairs = np.stack([node[-rows:].reshape(columns, 2, projection) for node in nodes])
     return Bonsai(

@@ -205,8 +205,7 @@ def pack(model: ProtoNN) -> bytes:
         model.score_scale,
         *(len(part.values) for part in parts),
     )
-    body = [array.tobytes() for part in parts for array in (part.bitmap, part.values)]
-    return b"".join([header, model.similarities.astype("<u2").tobytes(), *body])
+    return header + model.similarities.astype("<u2").tobytes() + coding.body(parts)
 
 
 def unpack(data: bytes) -> ProtoNN:
@@ -225,21 +224,12 @@ def _read(data: bytes) -> ProtoNN:
     if projection > _LIMITS["projection"]:
         raise ValueError("its projection is too large")
     shapes = {"w": (projection, features), "b": (prototypes, projection), "z": (prototypes, classes)}
-    offset = _HEADER.size
-
-    def take(count: int, dtype: str) -> np.ndarray:
-        nonlocal offset
-        array = np.frombuffer(data, dtype, count, offset)
-        offset += array.nbytes
-        return array
-
-    similarities, matrices = take(ENTRIES, "<u2").astype(np.uint16), {}
+    reader = coding.Reader(data, _HEADER.size)
+    similarities, matrices = reader.take(ENTRIES, "<u2").astype(np.uint16), {}
     for index, (name, (rows, columns)) in enumerate(shapes.items()):
-        bitmap = take((rows * columns + 7) // 8 if bits >> index & 1 else 0, "u1")
-        (flat,) = coding.decode(take(counts[index], "i1"), bitmap, [rows * columns])
+        (flat,) = reader.groups(counts[index], bits >> index & 1, [rows * columns])
         matrices[name] = flat.reshape(rows, columns)
-    if offset != len(data):
-        raise ValueError(f"{len(data) - offset} bytes too many")
+    reader.end()
     if (np.diff(similarities.astype(int)) > 0).any() or (matrices["z"] == -128).any():
         raise ValueError("its numbers are out of range")
     return ProtoNN(exponent, shift_z, shift_e, scale, similarities, **matrices)
