@@ -5,24 +5,13 @@ import numpy as np
 import pytest
 
 from convert.errors import UsageError
-from training import architectures, backend, coding, compression, datasets, fitting
+from training import architectures, backend, coding, compression, fitting
 from training.compression import zeros
-from training.progress import Reporter
 from training.settings.architectures import LeNet
-from training.settings.base import Augment
-from training.settings.data import Digits
 from training.settings.pruning import Prune
 from training.settings.sharing import Cluster, Cqat, Pcqat, Share
 
 LENET = LeNet(architecture="lenet", filters=[4], dense=[12])
-
-
-@pytest.fixture(scope="module")
-def data() -> fitting.TrainingData:
-    """Two batches of digits."""
-    whole = datasets.load(Digits(dataset="digits"), Path())
-    part = datasets.Dataset(whole.card, whole.x_train[:64], whole.y_train[:64], whole.x_test[:32], whole.y_test[:32])
-    return fitting.TrainingData(part, Augment(), 1, Reporter())
 
 
 @pytest.fixture

@@ -5,21 +5,10 @@ import numpy as np
 import pytest
 
 from convert.errors import UsageError
-from training import architectures, backend, compression, datasets, fitting
+from training import architectures, backend, compression, fitting
 from training.compression import dead, iterative_prune, masks, rounds, zeros
-from training.progress import Reporter
 from training.settings.architectures import DsCnn, LeNet, LeNet300
-from training.settings.base import Augment
-from training.settings.data import Digits
 from training.settings.pruning import IterativePrune
-
-
-@pytest.fixture(scope="module")
-def data() -> fitting.TrainingData:
-    """Two batches of digits."""
-    whole = datasets.load(Digits(dataset="digits"), Path())
-    part = datasets.Dataset(whole.card, whole.x_train[:64], whole.y_train[:64], whole.x_test[:32], whole.y_test[:32])
-    return fitting.TrainingData(part, Augment(), 1, Reporter())
 
 
 @pytest.fixture

@@ -5,24 +5,14 @@ import numpy as np
 import pytest
 
 from convert.errors import UsageError
-from training import architectures, backend, coding, compression, datasets, fitting
+from training import architectures, backend, coding, compression, fitting
 from training.compression import huffman, share, zeros
 from training.progress import Reporter
 from training.settings.architectures import DsCnn, LeNet300
-from training.settings.base import Augment
-from training.settings.data import Digits
 from training.settings.pruning import Prune
 from training.settings.sharing import Huffman, Share
 
 SMALL = DsCnn(architecture="ds_cnn", stem_filters=4, stem_stride=1, blocks=[{"filters": 8, "stride": 2}])  # type: ignore[list-item]
-
-
-@pytest.fixture(scope="module")
-def data() -> fitting.TrainingData:
-    """Two batches of digits."""
-    whole = datasets.load(Digits(dataset="digits"), Path())
-    part = datasets.Dataset(whole.card, whole.x_train[:64], whole.y_train[:64], whole.x_test[:32], whole.y_test[:32])
-    return fitting.TrainingData(part, Augment(), 1, Reporter())
 
 
 def cnn() -> Any:
