@@ -1,24 +1,21 @@
 """Decision trees in integers: against the grown tree and plain Python, the C against them, and the file."""
 
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import avr_object
 import numpy as np
 import pytest
 
-from convert import emit
 from convert.errors import UsageError
-from convert.paths import FIRMWARE
-from convert.trees import container, decision, host, reference, source, view
+from convert.trees import container, decision, host, reference, view
 from convert.trees.bonsai import quantize_inputs
 from convert.trees.decision import DecisionTree
 from training.architectures.decision_tree import grow
 
 has_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-has_avr = pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="needs gcc-avr and avr-libc")
 
 
 def grown(
@@ -134,21 +131,12 @@ def test_what_the_format_cannot_hold_is_said() -> None:
         decision.quantize(p, 256, x)
 
 
-@has_avr
+@avr_object.has_avr
 def test_on_an_avr_constants_stay_in_flash_and_nothing_is_called(tmp_path: Path) -> None:
     p, x = grown()
     of = decision.quantize(p, 4, x)
-    emit.write_tree(tmp_path / "source", dict(source.render(of, "0" * 64)))
-    target = tmp_path / "tree.o"
-    flags = ["-mmcu=atmega328p", "-std=gnu99", "-Os", "-Wall", "-Wextra", "-Werror", "-Waddr-space-convert"]
-    includes = [f"-I{FIRMWARE / 'lib' / 'kernels' / 'include'}", f"-I{FIRMWARE / 'include'}"]
-    command = ["avr-gcc", *flags, *includes, "-c", str(tmp_path / "source" / "tree_model.c"), "-o", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    text = subprocess.run(["avr-size", "-A", "-d", str(target)], capture_output=True, text=True, check=True).stdout
-    rows = (line.split() for line in text.splitlines() if line.startswith("."))
-    found = {row[0]: int(row[1]) for row in rows}
+    target = avr_object.built(of, tmp_path / "source")
+    found = avr_object.sections(target)
     assert found[".progmem.data"] == of.constant_bytes
     assert found[".data"] == found[".bss"] == found.get(".rodata", 0) == 0
-    symbols = subprocess.run(["avr-nm", "-u", str(target)], capture_output=True, text=True, check=True).stdout
-    assert set(symbols.replace("U ", "").split()) <= {"__do_copy_data", "__do_clear_bss"}, "nothing is multiplied"
+    assert avr_object.calls(target) <= {"__do_copy_data", "__do_clear_bss"}, "nothing is multiplied"

@@ -2,29 +2,24 @@
 
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
+import avr_object
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from convert import emit
 from convert.errors import UsageError
-from convert.paths import FIRMWARE
 from convert.trees import container, host, protonn, reference, source, view
 from convert.trees.bonsai import quantize_inputs
 from convert.trees.protonn import ENTRIES, ONE, ProtoNN
 
 has_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-has_avr = pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="needs gcc-avr and avr-libc")
 AVR_ROUTINES = {"__mulsi3", "__muluhisi3", "__mulshisi3", "__mulhisi3", "__umulhisi3", "__usmulhisi3"}
 AVR_ROUTINES |= {"__prologue_saves__", "__epilogue_restores__", "__do_clear_bss", "__do_copy_data"}
 
-
-def model(
     seed: int = 0,
     *,
     features: int = 30,
@@ -204,24 +199,15 @@ def test_what_the_format_cannot_hold_is_said(what: str, kind: dict[str, int]) ->
         container.pack(model(1, **kind))
 
 
-@has_avr
+@avr_object.has_avr
 @pytest.mark.parametrize("kind", [{}, {"density": 1.0}, {"features": 300}], ids=str)
 def test_on_an_avr_constants_stay_in_flash_and_no_arithmetic_is_wide(kind: dict[str, Any], tmp_path: Path) -> None:
     of = model(4, **kind)
     files = source.render(of, "0" * 64)
     for word in ("float", "double", "int64", "long long", "malloc"):
         assert word not in files["tree_model.c"], word
-    emit.write_tree(tmp_path / "source", dict(files))
-    target = tmp_path / "model.o"
-    flags = ["-mmcu=atmega328p", "-std=gnu99", "-Os", "-Wall", "-Wextra", "-Werror", "-Waddr-space-convert"]
-    includes = [f"-I{FIRMWARE / 'lib' / 'kernels' / 'include'}", f"-I{FIRMWARE / 'include'}"]
-    command = ["avr-gcc", *flags, *includes, "-c", str(tmp_path / "source" / "tree_model.c"), "-o", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    text = subprocess.run(["avr-size", "-A", "-d", str(target)], capture_output=True, text=True, check=True).stdout
-    rows = (line.split() for line in text.splitlines() if line.startswith("."))
-    found = {row[0]: int(row[1]) for row in rows}
+    target = avr_object.built(of, tmp_path / "source")
+    found = avr_object.sections(target)
     assert found[".progmem.data"] == of.constant_bytes
     assert found[".data"] == found[".bss"] == found.get(".rodata", 0) == 0
-    symbols = subprocess.run(["avr-nm", "-u", str(target)], capture_output=True, text=True, check=True).stdout
-    assert set(symbols.replace("U ", "").split()) <= AVR_ROUTINES
+    assert avr_object.calls(target) <= avr_object.ROUTINES

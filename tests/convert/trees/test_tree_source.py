@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import avr_object
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,11 +19,6 @@ from convert.trees import host, reference, source
 from convert.trees.bonsai import Bonsai
 
 has_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-has_avr = pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="needs gcc-avr and avr-libc")
-
-# What avr-gcc's own integer routines are called: multiplication, shifts and saving of registers.
-AVR_ROUTINES = {"__mulsi3", "__muluhisi3", "__mulshisi3", "__mulhisi3", "__umulhisi3", "__usmulhisi3"}
-AVR_ROUTINES |= {"__prologue_saves__", "__epilogue_restores__", "__do_clear_bss", "__do_copy_data"}
 
 
 def same(of: Bonsai, count: int = 3000, *, sanitize: bool = True) -> None:
@@ -143,33 +139,15 @@ def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 # On an AVR
 
 
-def avr_object(of: Bonsai, folder: Path) -> Path:
-    emit.write_tree(folder, dict(source.render(of, "0" * 64)))
-    target = folder.parent / "tree.o"
-    flags = ["-mmcu=atmega328p", "-std=gnu99", "-Os", "-Wall", "-Wextra", "-Werror", "-Waddr-space-convert"]
-    includes = [f"-I{FIRMWARE / 'lib' / 'kernels' / 'include'}", f"-I{FIRMWARE / 'include'}"]
-    command = ["avr-gcc", *flags, *includes, "-c", str(folder / "tree_model.c"), "-o", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-def sections(target: Path) -> dict[str, int]:
-    text = subprocess.run(["avr-size", "-A", "-d", str(target)], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in text.splitlines() if line.startswith(".")]
-    return {row[0]: int(row[1]) for row in rows}
-
-
-@has_avr
+@avr_object.has_avr
 @pytest.mark.parametrize("kind", [{}, {"depth": 0}, {"density": 1.0}, {"classes": 2}, {"features": 300}], ids=str)
 def test_on_an_avr_constants_stay_in_flash_and_no_arithmetic_is_wide(kind: dict[str, int], tmp_path: Path) -> None:
     of = tree(4, **kind)
-    target = avr_object(of, tmp_path / "source")
-    found = sections(target)
+    target = avr_object.built(of, tmp_path / "source")
+    found = avr_object.sections(target)
     assert found[".progmem.data"] == of.constant_bytes, "where avr-gcc puts what is __flash"
     assert found[".data"] == found[".bss"] == found.get(".rodata", 0) == 0, "nothing takes RAM at the start"
-    symbols = subprocess.run(["avr-nm", "-u", str(target)], capture_output=True, text=True, check=True).stdout
-    assert set(symbols.replace("U ", "").split()) <= AVR_ROUTINES, "no floating point, no 64 bits, no library"
+    assert avr_object.calls(target) <= avr_object.ROUTINES, "no floating point, no 64 bits, no library"
 
 
 def test_nothing_in_the_source_is_floating_point_or_wide() -> None:
