@@ -17,9 +17,9 @@ from convert.trees.bonsai import quantize_inputs
 from convert.trees.protonn import ENTRIES, ONE, ProtoNN
 
 has_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-AVR_ROUTINES = {"__mulsi3", "__muluhisi3", "__mulshisi3", "__mulhisi3", "__umulhisi3", "__usmulhisi3"}
-AVR_ROUTINES |= {"__prologue_saves__", "__epilogue_restores__", "__do_clear_bss", "__do_copy_data"}
 
+
+def model(
     seed: int = 0,
     *,
     features: int = 30,
