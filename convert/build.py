@@ -47,6 +47,7 @@ from convert import source as sources
 from convert import vectors as test_vectors
 from convert.cache import Cache, atomic_write, digest
 from convert.compiled import avr, device, host
+from convert.compress import MAX_INSTRUCTIONS, Compress
 from convert.console import Ui
 from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
@@ -79,6 +80,7 @@ class Job:
     allow_custom_code: bool
     timeout: float
     optimize: compiled.Optimize = "speed"
+    compress: Compress | None = None  # None: as the recipe says
     seed: int = 1
 
 
@@ -230,6 +232,7 @@ def _train(job: Job, ui: Ui) -> Source:
         require=require,
         family=family,
         features=features,
+        compress=Compress(recipe.firmware.compress, recipe.firmware.max_instructions),
     )
 
 
@@ -323,7 +326,10 @@ def _emit(
         for text in tflm.check_arduino(g):
             draft.warn(text, ui)
     with ui.stage("generate") as stage:
-        found = project.images(job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui))
+        compress = job.compress or source.compress
+        found = project.images(
+            job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), compress
+        )
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
         manifest |= {"reference": source.family.judge, "file": source.family.file}
         features = source.features(g) if source.features is not None else {}
@@ -435,6 +441,17 @@ def _locate(
 # Command line
 
 
+def _compress(mode: str | None, max_instructions: float | None) -> Compress | None:
+    """What the command line says of weights; None where it leaves that to the recipe."""
+    if mode is None:
+        if max_instructions is not None:
+            raise UsageError("--max-instructions bounds --compress auto, which is not given")
+        return None
+    if max_instructions is not None and mode != "auto":
+        raise UsageError(f"--max-instructions bounds --compress auto and says nothing with --compress {mode}")
+    return Compress(mode, max_instructions or MAX_INSTRUCTIONS)
+
+
 _PATH = partial(click.Path, path_type=Path)
 
 
@@ -460,6 +477,19 @@ _PATH = partial(click.Path, path_type=Path)
     default="speed",
     show_default=True,
     help="What counts in the compiled runtime: fast kernels, or little code.",
+)
+@click.option(
+    "--compress",
+    metavar="auto|none|FORMAT",
+    help="How weights are stored: what takes the least flash, layer by layer, plain, or one format.  "
+    "[default: the recipe's, else none]",
+)
+@click.option(
+    "--max-instructions",
+    type=click.FloatRange(0, min_open=True),
+    metavar="RATIO",
+    help=f"What --compress auto may make of an inference's instructions.  [default: the recipe's, else "
+    f"{MAX_INSTRUCTIONS:g}]",
 )
 @click.option("--output", type=_PATH(file_okay=False), help="Output folder.  [default: build/BOARD/MODEL]")
 @click.option("--no-smoke", is_flag=True, help="Do not run the firmware in the emulator.")
@@ -490,6 +520,8 @@ def main(
     runtime: toolchain.Wanted,
     environment: str | None,
     optimize: compiled.Optimize,
+    compress: str | None,
+    max_instructions: float | None,
     output: Path | None,
     no_smoke: bool,
     vector_count: int,
@@ -531,6 +563,7 @@ def main(
             allow_custom_code=allow_custom_code,
             timeout=timeout,
             optimize=optimize,
+            compress=_compress(compress, max_instructions),
         )
         draft = run(job, Ui(console))
     except PipelineError as e:

@@ -8,6 +8,7 @@ from pathlib import Path
 from convert import compiled, emit, tflm, vectors
 from convert.boards import Board, Runtime
 from convert.compiled import Optimize
+from convert.compress import NONE, Compress
 from convert.errors import UsageError
 from convert.golden import ArenaUse
 from convert.graph import Graph
@@ -33,24 +34,24 @@ def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
     return plan
 
 
-def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize) -> Image:
-    model = compiled.compile_model(graph, board.target, optimize)
+def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize, compress: Compress) -> Image:
+    model = compiled.compile_model(graph, board.target, optimize, compress)
     files = {**model.render(), "layers.json": json.dumps([asdict(layer) for layer in model.layers], indent=1) + "\n"}
     return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model))
 
 
-def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize) -> Image:
+def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:
     assert measured is not None
     arena = tflm.plan_arena(graph, measured, board.build.cpu)
     return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
 
 
-def _tree(_board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize) -> Image:
+def _tree(_board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:
     tree = tree_of(graph)
     return Image(dict(tree_source.render(tree, graph.sha256)), tree.ram_bytes, tree.constant_bytes)
 
 
-_GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse | None, Optimize], Image]] = {
+_GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse | None, Optimize, Compress], Image]] = {
     "compiled": _compiled,
     "tree": _tree,
     "tflm": _tflm,
@@ -64,6 +65,7 @@ def images(
     wanted: str,
     optimize: Optimize,
     refused: Callable[[str], None],
+    compress: Compress = NONE,
 ) -> dict[str, Image]:
     """Sources of every runtime that the board's environments offer; of a tree, which they all run, its own.
 
@@ -75,7 +77,7 @@ def images(
         offered = {"tree"}
     for name in sorted(offered):
         try:
-            found[name] = _GENERATORS[name](board, graph, measured, optimize)
+            found[name] = _GENERATORS[name](board, graph, measured, optimize, compress)
         except UsageError as e:
             if name == wanted:
                 raise

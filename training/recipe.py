@@ -19,6 +19,7 @@ from training.settings.base import Section, Share, Train
 from training.settings.comparison import Comparison
 from training.settings.compression import Step
 from training.settings.data import Data
+from training.settings.firmware import Firmware
 from training.settings.preprocessing import KINDS, Preprocessing
 
 if sys.version_info >= (3, 11):
@@ -51,6 +52,7 @@ class Recipe(Section):
     model: Model
     train: Train
     compress: list[Step] = Field(default=[])
+    firmware: Firmware = Firmware()
     require: Require = Require()
     comparison: Comparison | None = None  # what training/compare.py measures; None: see its --comparison
 

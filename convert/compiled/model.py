@@ -10,6 +10,7 @@ import numpy as np
 from convert import emit
 from convert.compiled import cortex_m4, lowering, memory, select
 from convert.compiled.layer import Array, Constant, Layer, Value, describe
+from convert.compress import NONE, Compress
 from convert.errors import UsageError
 from convert.graph import Graph, Tensor
 
@@ -245,11 +246,13 @@ def _operand(values: Array) -> Constant:
     return Constant("operand", values, "C order")
 
 
-def compile_model(graph: Graph, target: Target = "portable", optimize: Optimize = "speed") -> CompiledModel:
+def compile_model(
+    graph: Graph, target: Target = "portable", optimize: Optimize = "speed", compress: Compress = NONE
+) -> CompiledModel:
     """Compile a graph for the compiled runtime.
 
     `target` names the processors whose kernels may be used besides the portable ones; `optimize` says what counts
-    among kernels that serve a layer, and how they are compiled.
+    among kernels that serve a layer, and how they are compiled; `compress` how weights are stored.
 
     Raises UsageError for an operator, type or parameter that it does not support, naming it and what is supported.
     """
