@@ -112,7 +112,7 @@ def _code(layer: Layer, functions: Mapping[str, int]) -> Mapping[str, int]:
     if not layer.definition or layer.kernel is None:
         return {}
     called = next(names for prefix, names in _HELPERS.items() if layer.kernel.startswith(prefix))
-    return {name: functions.get(name, 0) for name in (layer.kernel, *called)}
+    return {name: functions.get(name, 0) for name in (layer.kernel, f"{layer.kernel}_channel", *called)}
 
 
 def _core(compiled: CompiledModel) -> device.Core:

@@ -139,11 +139,11 @@ KERNELS_CODED_INLINE void kernels_coded_multiply(kernels_int tile, const int8_t 
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
   uint32_t four;
   __builtin_memcpy(&four, __builtin_assume_aligned(x, 4), 4);
-  const int32_t even = kernels_m4_sxtb16(four), odd = kernels_m4_sxtb16(four >> 8 | four << 24);
-  sums[0] += (int16_t)even * (int16_t)weight;
-  sums[1] += (int16_t)odd * (int16_t)weight;
-  sums[2] += (even >> 16) * (int16_t)weight;
-  sums[3] += (odd >> 16) * (int16_t)weight;
+  const int32_t even = kernels_m4_sxtb16(four), odd = kernels_m4_sxtb16_odd(four);
+  sums[0] = kernels_m4_smlabb(even, weight, sums[0]);
+  sums[1] = kernels_m4_smlabb(odd, weight, sums[1]);
+  sums[2] = kernels_m4_smlatb(even, weight, sums[2]);
+  sums[3] = kernels_m4_smlatb(odd, weight, sums[3]);
 #else
   sums[0] += x[0] * (kernels_int)weight;
   sums[1] += x[1] * (kernels_int)weight;
@@ -156,7 +156,7 @@ KERNELS_CODED_INLINE void kernels_coded_multiply(kernels_int tile, const int8_t 
 typedef struct {
   const KERNELS_FLASH uint8_t *stream;
   const KERNELS_FLASH int8_t *table;
-  const int8_t *x; /* the next input; gaps: the one after the last that was used */
+  const int8_t *x; /* the group's first input; gaps: less the inputs that its weights have used so far */
   int32_t *sums;
 } kernels_coded_state;
 
@@ -165,9 +165,9 @@ KERNELS_CODED_INLINE void kernels_coded_record(const kernels_coded_format f, ker
                                                kernels_coded_group where, kernels_coded_group what, kernels_int k) {
   const int32_t weight = kernels_coded_value(f, kernels_coded_field(what, k, f.value_bits), s->table);
   if (f.positions == KERNELS_CODED_GAPS) {
+    /* The inputs of the weights themselves are in `k`, and are stepped over with the group. */
     s->x += (kernels_int)kernels_coded_field(where, k, f.position_bits) * tile;
-    kernels_coded_multiply(tile, s->x, weight, s->sums);
-    s->x += tile;
+    kernels_coded_multiply(tile, s->x + k * tile, weight, s->sums);
   } else if (f.positions == KERNELS_CODED_TWO_OF_FOUR) {
     const kernels_int place = 4 * (k / 2) + (kernels_int)kernels_coded_field(where, k, 2);
     kernels_coded_multiply(tile, s->x + place * tile, weight, s->sums);
@@ -176,9 +176,9 @@ KERNELS_CODED_INLINE void kernels_coded_record(const kernels_coded_format f, ker
   }
 }
 
-/* Inputs that a group of eight weights covers; 0: its gaps say. */
+/* Inputs that a group of eight weights covers; gaps: that it uses. */
 KERNELS_CODED_INLINE kernels_int kernels_coded_span(const kernels_coded_format f) {
-  return f.positions == KERNELS_CODED_GAPS ? 0 : f.positions == KERNELS_CODED_TWO_OF_FOUR ? 16 : 8;
+  return f.positions == KERNELS_CODED_TWO_OF_FOUR ? 16 : 8;
 }
 
 /* `count` weights in groups of eight, the incomplete group first. */
@@ -244,7 +244,18 @@ KERNELS_CODED_INLINE void kernels_coded_groups(const kernels_coded_format f, ker
   state->stream = s.stream;
 }
 
-/* Eight values from `at` on, which need not fill a group: a bitmap's. */
+/* Zero bits below the lowest set one; `bits` is not 0. */
+KERNELS_CODED_INLINE kernels_int kernels_coded_zeros(unsigned bits) {
+#if defined(__GNUC__)
+  return (kernels_int)__builtin_ctz(bits);
+#else
+  kernels_int n = 0;
+  for (; !(bits & 1u); bits >>= 1) n++;
+  return n;
+#endif
+}
+
+/* Value `k` of those that lie one after the other: a bitmap's. */
 KERNELS_CODED_INLINE uint32_t kernels_coded_single(const KERNELS_FLASH uint8_t *values, kernels_int k,
                                                    kernels_int bits) {
   if (bits == 8) return values[k];
@@ -258,18 +269,21 @@ KERNELS_CODED_INLINE uint32_t kernels_coded_single(const KERNELS_FLASH uint8_t *
 KERNELS_CODED_INLINE void kernels_coded_bits(const kernels_coded_format f, kernels_int tile, kernels_int depth,
                                              kernels_int each, kernels_coded_state *state) {
   const kernels_int bytes = (depth / each + 7) >> 3;
-  const KERNELS_FLASH uint8_t *values = state->stream + bytes;
+  const KERNELS_FLASH uint8_t *at = state->stream, *values = at + bytes;
+  const KERNELS_FLASH uint8_t *const end = values;
+  const int8_t *x = state->x;
   kernels_int k = 0;
-  for (kernels_int i = 0; i < bytes; i++) {
-    const int8_t *x = state->x + i * 8 * each * tile;
-    for (unsigned bits = state->stream[i]; bits != 0; bits >>= 1) {
-      if (bits & 1u) {
-        for (kernels_int j = 0; j < each; j++) {
-          const int32_t weight = kernels_coded_value(f, kernels_coded_single(values, k++, f.value_bits), state->table);
-          kernels_coded_multiply(tile, x + j * tile, weight, state->sums);
-        }
+  for (; at != end; x += 8 * each * tile) {
+    const int8_t *next = x;
+    for (unsigned bits = *at++; bits != 0; bits >>= 1, next += each * tile) {
+      /* To the next set bit at once: bytes of a sparse row have few. */
+      const kernels_int skipped = kernels_coded_zeros(bits);
+      bits >>= (unsigned)skipped;
+      next += skipped * each * tile;
+      for (kernels_int j = 0; j < each; j++, k++) {
+        const int32_t weight = kernels_coded_value(f, kernels_coded_single(values, k, f.value_bits), state->table);
+        kernels_coded_multiply(tile, next + j * tile, weight, state->sums);
       }
-      x += each * tile;
     }
   }
   state->stream = values + ((k * f.value_bits + 7) >> 3);
@@ -309,22 +323,27 @@ KERNELS_CODED_INLINE int8_t kernels_coded_output(const kernels_coded_format f, c
   return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
 }
 
+/* Decodes one channel over x ([depth][tile]) into `sums`, which begin at 0; returns the next channel's stream. A
+ * function of its own for each format leaves its inner loop all registers. */
+typedef const KERNELS_FLASH uint8_t *(*kernels_coded_decoder)(const KERNELS_FLASH uint8_t *stream,
+                                                              const KERNELS_FLASH int8_t *table, const int8_t *x,
+                                                              kernels_int depth, int32_t *sums);
+
 /* All channels of one row (`tile` 1: x is [depth]) or of the first `pixels` of a tile (x is [depth][4], word-aligned).
  */
-KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, kernels_int tile,
+KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, kernels_coded_decoder decode,
                                                const kernels_coded_weights *w, const int8_t *x, kernels_int pixels,
                                                int8_t *output) {
   const kernels_int channels = w->channels;
-  kernels_coded_state state = {w->stream + KERNELS_CODED_PAD, w->table, x, 0};
+  const KERNELS_FLASH uint8_t *stream = w->stream + KERNELS_CODED_PAD;
+  const KERNELS_FLASH int8_t *table = w->table;
   for (kernels_int c = 0; c < channels; c++) {
-    int32_t sums[KERNELS_CODED_TILE] = {0, 0, 0, 0};
-    state.sums = sums;
-    kernels_coded_channel(f, tile, w->depth, &state);
-    output[c] = kernels_coded_output(f, &w->stage, c, sums[0]);
-    for (kernels_int p = 1; p < pixels; p++) {
+    int32_t sums[KERNELS_CODED_TILE];
+    stream = decode(stream, table, x, w->depth, sums);
+    for (kernels_int p = 0; p < pixels; p++) {
       output[p * channels + c] = kernels_coded_output(f, &w->stage, c, sums[p]);
     }
-    if (f.codebook) state.table += w->table_step;
+    if (f.codebook) table += w->table_step;
   }
 }
 
@@ -335,19 +354,33 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
 #define KERNELS_CODED_KERNEL __attribute__((noinline))
 #endif
 
+#define KERNELS_CODED_DECODER(name, tile, ...)                                                                    \
+  static KERNELS_CODED_KERNEL const KERNELS_FLASH uint8_t *name##_channel(                                        \
+      const KERNELS_FLASH uint8_t *stream, const KERNELS_FLASH int8_t *table, const int8_t *x, kernels_int depth, \
+      int32_t *to) {                                                                                              \
+    const kernels_coded_format format = {__VA_ARGS__};                                                            \
+    int32_t sums[KERNELS_CODED_TILE] = {0, 0, 0, 0};                                                              \
+    kernels_coded_state state = {stream, table, x, sums};                                                         \
+    kernels_coded_channel(format, tile, depth, &state);                                                           \
+    for (kernels_int p = 0; p < tile; p++) to[p] = sums[p];                                                       \
+    return state.stream;                                                                                          \
+  }
+
 /* Defines kernel `name` of a format, its numbers in the order of the structure:
  * void name(const kernels_coded_matmul_params *, const int8_t *input, int8_t *output), one row;
  * output[c] = stage(sum over d of input[d] * weights[c][d]); the input is read again for every channel. */
 #define KERNELS_CODED_ROW(name, ...)                                                                    \
+  KERNELS_CODED_DECODER(name, 1, __VA_ARGS__)                                                           \
   static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input, \
                                         int8_t *output) {                                               \
     const kernels_coded_format format = {__VA_ARGS__};                                                  \
-    kernels_coded_pixels(format, 1, &params->weights, input, 1, output);                                \
+    kernels_coded_pixels(format, name##_channel, &params->weights, input, 1, output);                   \
   }
 
 /* The same for several rows, with scratch memory of 4 * depth bytes, word-aligned: four rows are copied before the
  * first byte of their output is written. */
 #define KERNELS_CODED_MATMUL(name, ...)                                                                 \
+  KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                          \
   static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input, \
                                         int8_t *scratch, int8_t *output) {                              \
     const kernels_coded_format format = {__VA_ARGS__};                                                  \
@@ -358,7 +391,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
         kernels_coded_spread(input, w->depth, scratch + p);                                             \
         input += w->depth;                                                                              \
       }                                                                                                 \
-      kernels_coded_pixels(format, KERNELS_CODED_TILE, w, scratch, pixels, output);                     \
+      kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                         \
       output += pixels * w->channels;                                                                   \
     }                                                                                                   \
   }
@@ -366,6 +399,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
 /* A convolution without groups, with the same scratch memory; four windows are copied before the first byte of their
  * output is written, anew for every image. */
 #define KERNELS_CODED_CONV(name, ...)                                                                                  \
+  KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                                         \
   static KERNELS_CODED_KERNEL void name(const kernels_coded_conv_params *params, const int8_t *input, int8_t *scratch, \
                                         int8_t *output) {                                                              \
     const kernels_coded_format format = {__VA_ARGS__};                                                                 \
@@ -382,7 +416,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
             y++;                                                                                                       \
           }                                                                                                            \
         }                                                                                                              \
-        kernels_coded_pixels(format, KERNELS_CODED_TILE, w, scratch, pixels, output);                                  \
+        kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                                      \
         output += pixels * w->channels;                                                                                \
       }                                                                                                                \
       input += win->input_height * win->input_width * params->input_channels;                                          \
