@@ -23,7 +23,7 @@ _HEADERS = {
 }
 # Where constants stay in a flash that pointers to RAM do not reach: see kernels/flash.h.
 _FLASH: Mapping[Target, str] = {"avr": "KERNELS_FLASH "}
-_C_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "int16", "uint16", "int32", "int64")}
+_C_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64")}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@
 #include "kernels/parts.h"
 #include "kernels/pool.h"
 #include "kernels/pool16.h"
+#include "kernels/rans.h"
 #include "kernels/reduce.h"
 #include "kernels/resize.h"
 #include "kernels/softmax.h"
