@@ -135,7 +135,7 @@ def test_the_same_model_gives_the_same_source() -> None:
 
 
 def test_unknown_format() -> None:
-    with pytest.raises(UsageError, match=r"--compress zip: the compiled runtime has auto, bitmap, .*none.* or wide_gaps"):
+    with pytest.raises(UsageError, match=r"--compress zip: the compiled runtime has auto, .*none.* or wide_gaps"):
         compile_model(network("sparse"), "portable", "speed", Compress("zip"))
 
 
