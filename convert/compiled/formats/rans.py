@@ -20,7 +20,6 @@ Bytes = npt.NDArray[np.uint8]
 
 BITS = 12
 SLOTS = 1 << BITS
-_MOST = SLOTS - 1  # slots of one symbol: a field of 12 bits
 _LOW = 1 << 16  # the state's lower bound
 _WORD = 16  # bits
 _SHIFTS = range(BITS, 3, -1)
@@ -33,9 +32,9 @@ _MOST_STEPS = 0.25
 class Model:
     """How many of the slots each symbol has; entries in the order of their slots.
 
-    `symbols` and `frequencies` have one element an entry, the most frequent first. All slots are taken, unless there is
-    a single symbol: it has all but one. The decoder's first look is at the entry of the next lower multiple of
-    2^shift slots.
+    `symbols` and `frequencies` have one element an entry, the most frequent first. Every slot is a symbol's, so that
+    nothing that a decoder may read leads out of the tables; where there is only one symbol, a second one has a slot.
+    The decoder's first look is at the entry of the next lower multiple of 2^shift slots.
     """
 
     symbols: Bytes
@@ -76,9 +75,7 @@ class Model:
 
 def _owners(frequencies: npt.NDArray[np.uint16]) -> Bytes:
     """The number of the entry of each slot, uint8 (4096)."""
-    owners = np.zeros(SLOTS, np.uint8)
-    owners[: frequencies.sum()] = np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies)
-    return owners
+    return np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies)
 
 
 def fit(symbols: Bytes) -> Model:
@@ -87,7 +84,9 @@ def fit(symbols: Bytes) -> Model:
     Without symbols it is that of a text of zeros.
     """
     counts = np.bincount(symbols.reshape(-1), minlength=256)
-    used = np.flatnonzero(counts) if symbols.size else np.zeros(1, np.int64)
+    used = np.flatnonzero(counts)
+    if len(used) < 2:  # a frequency has 12 bits, so that one symbol cannot have all slots
+        used = np.append(used, np.setdiff1d([0, 1], used))[:2]
     frequencies = _frequencies(counts[used].tolist())
     order = np.argsort(-frequencies, kind="stable")
     models = [Model(used[order].astype(np.uint8), frequencies[order].astype(np.uint16), shift) for shift in _SHIFTS]
@@ -95,7 +94,7 @@ def fit(symbols: Bytes) -> Model:
 
 
 def _frequencies(counts: list[int]) -> npt.NDArray[np.int64]:
-    """Slots of each symbol, at least one, so that the text's cost is least.
+    """Slots of each of two or more symbols, at least one, so that the text's cost is least.
 
     Slots go one by one to where they save most. That is optimal, not only greedy: the cost is a sum over symbols, and
     a symbol's next slot never saves more than its last one did.
@@ -103,7 +102,7 @@ def _frequencies(counts: list[int]) -> npt.NDArray[np.int64]:
     held = np.ones(len(counts), np.int64)
     heap = [(-count * math.log2(2), i) for i, count in enumerate(counts)]
     heapq.heapify(heap)
-    for _ in range(min(SLOTS, _MOST * len(counts)) - len(counts)):
+    for _ in range(SLOTS - len(counts)):
         i = heap[0][1]
         held[i] += 1
         heapq.heapreplace(heap, (-counts[i] * math.log2(1 + 1 / held[i]), i))

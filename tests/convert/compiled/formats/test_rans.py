@@ -90,9 +90,11 @@ def test_several_models_share_a_stream(program: Path, texts: list[Bytes], random
 @given(TEXTS)
 def test_models_are_sound(text: Bytes) -> None:
     model = rans.fit(text)
-    assert model.frequencies.sum() == min(4096, 4095 * len(model.symbols))
+    assert model.frequencies.sum() == 4096
     assert model.frequencies.min() >= 1
-    assert set(model.symbols.tolist()) == (set(text.tolist()) or {0})
+    used = set(text.tolist()) or {0}
+    assert set(model.symbols.tolist()) == used if len(used) > 1 else used < set(model.symbols.tolist())
+    assert len(model.symbols) == max(2, len(used))
     assert model.nbytes == (4096 >> model.shift) + 4 * len(model.symbols)
 
 
@@ -133,7 +135,7 @@ def test_one_symbol_takes_nothing_but_the_state(value: int, count: int) -> None:
     text = np.full(count, value, np.uint8)
     model = rans.fit(text)
     assert len(rans.encode(text, [model])) <= 4 + count * math.log2(4096 / 4095) / 8
-    assert model.nbytes == 1 + 4
+    assert model.nbytes == 1 + 2 * 4
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=2, max_size=256))
@@ -179,7 +181,7 @@ def _model(machine: on_m4.Machine, model: rans.Model) -> bytes:
 
 
 @on_m4.needs_arm
-@pytest.mark.parametrize(("rest", "most"), [(0.01, 17.2), (0.1, 18.2), (1.0, 19.8)])
+@pytest.mark.parametrize(("rest", "most"), [(0.01, 16.3), (0.1, 17.5), (1.0, 19.2)])
 @pytest.mark.parametrize("odd", [0, 1])
 def test_symbols_on_a_cortex_m4(tmp_path: Path, rest: float, most: float, odd: int) -> None:
     """Three of the instructions are the loop's and the store; a stream may lie at any address."""
@@ -211,4 +213,4 @@ def test_gaps_and_values_on_a_cortex_m4(tmp_path: Path) -> None:
     expected = int((row[np.cumsum(gaps, dtype=np.int64)].astype(np.int64) * values).sum())
     assert found == expected % 2**32
     print(f"{instructions / 1500:.2f} instructions a weight, gap, value and product")
-    assert instructions / 1500 <= 43
+    assert instructions / 1500 <= 37
