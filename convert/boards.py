@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from convert.compiled import Target
+from convert.compiled.model import Target
 from convert.errors import UsageError, one_of
 from convert.paths import BOARDS
 

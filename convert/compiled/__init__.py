@@ -4,7 +4,8 @@
 static arena (memory) and renders the C source (render). `host` builds and runs the result on this machine.
 """
 
+from convert.compiled.compiling import compile_model
 from convert.compiled.lowering import supported
-from convert.compiled.model import CompiledModel, LayerInfo, Optimize, Target, compile_model
+from convert.compiled.model import CompiledModel, LayerInfo, Optimize, Target
 
 __all__ = ["CompiledModel", "LayerInfo", "Optimize", "Target", "compile_model", "supported"]

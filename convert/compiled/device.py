@@ -166,6 +166,7 @@ class Profile:
     total: Count  # of compiled_model_run(), from its first instruction to its return
     stack: int  # deepest use below the call
     outputs: host.Bytes  # uint8 (output bytes)
+    functions: Mapping[str, int]  # bytes of the image's functions
 
 
 @dataclass(frozen=True)
@@ -195,14 +196,16 @@ def _decode(code: bytes, address: int) -> _Block:
     return _Block(len(listing), sum(timing.cycles(listing)), names, timing.refill(listing[-1]))
 
 
-def profile(compiled: CompiledModel, vector: host.Bytes, *, timeout: float = 600.0) -> Profile:
+def profile(compiled: CompiledModel, vector: host.Bytes, *, core: Core = CORTEX_M4, timeout: float = 600.0) -> Profile:
     """Run one vector (uint8, (input bytes)) in Unicorn, counting every instruction.
+
+    `core` is what the code is compiled for; Unicorn's Cortex-M4 runs that of a Cortex-M3, too.
 
     Raises ToolError if a tool is missing or the program fails.
     """
     host.check_vectors(compiled, vector[None])
     with tempfile.TemporaryDirectory(prefix="compiled-model-") as name:
-        elf = build(compiled, Path(name))
+        elf = build(compiled, Path(name), core=core)
         program = cortex_m.load(elf)
     return _Run(compiled, program, timeout).profile(vector)
 
@@ -278,6 +281,7 @@ class _Run:
             total,
             paint - int(used[0]) if len(used) else 0,
             np.frombuffer(b"".join(outputs), np.uint8),
+            {name: self.program.places[name][1] for _, name in self.program.symbols if name in self.program.places},
         )
 
     def _count(self, trace: Array, entry: int) -> tuple[Count, list[Count]]:

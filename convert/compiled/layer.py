@@ -61,6 +61,7 @@ class Layer:
     macs: int = 0
     constants: tuple[Constant, ...] = field(default=())
     overlaps: tuple[Overlap, ...] = ()
+    definition: str = ""  # C that defines the kernel, where it is made for this layer's format
     grouped: bool = False  # the call passes two arrays of pointers, to the inputs and to the outputs
 
     @property

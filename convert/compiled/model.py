@@ -8,10 +8,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from convert import emit
-from convert.compiled import cortex_m4, lowering, memory, select
-from convert.compiled.layer import Array, Constant, Layer, Value, describe
-from convert.compress import NONE, Compress
-from convert.errors import UsageError
+from convert.compiled import memory
+from convert.compiled.formats.figures import LayerChoice
+from convert.compiled.layer import Array, Constant, Layer, Value
 from convert.graph import Graph, Tensor
 
 Target: TypeAlias = Literal["portable", "cortex_m4", "avr"]
@@ -70,6 +69,8 @@ class CompiledModel:
     plan: memory.ModelPlan
     target: Target = "portable"
     optimize: Optimize = "speed"
+    formats: tuple[LayerChoice, ...] = ()  # how weights are stored, of layers that had a choice
+    decoder_bytes: int | None = 0  # code of the kernels that decode them; None: not counted
 
     @property
     def arena_bytes(self) -> int:
@@ -214,6 +215,7 @@ class CompiledModel:
             "inputs": [self._slot(i) for i in self.graph.inputs],
             "outputs": [self._slot(i) for i in self.graph.outputs],
             "resets": self._resets(),
+            "definitions": sorted({layer.definition for layer in self.lowered if layer.definition}),
             "arrays": list(self._arrays.values()),
             "layers": [
                 {
@@ -244,27 +246,3 @@ def _initial(variable: Tensor) -> Constant | None:
 def _operand(values: Array) -> Constant:
     """A constant tensor that a kernel reads like any other input."""
     return Constant("operand", values, "C order")
-
-
-def compile_model(
-    graph: Graph, target: Target = "portable", optimize: Optimize = "speed", compress: Compress = NONE
-) -> CompiledModel:
-    """Compile a graph for the compiled runtime.
-
-    `target` names the processors whose kernels may be used besides the portable ones; `optimize` says what counts
-    among kernels that serve a layer, and how they are compiled; `compress` how weights are stored.
-
-    Raises UsageError for an operator, type or parameter that it does not support, naming it and what is supported.
-    """
-    layers = lowering.lower(graph)
-    for i in graph.outputs:
-        if graph.tensors[i].data is not None:
-            raise UsageError(f"output {describe(graph.tensors[i])} is constant; remove it from the model's outputs")
-    if target == "cortex_m4":
-        options = [cortex_m4.candidates(layer) for layer in layers]
-        if optimize == "speed":
-            layers = select.fastest(graph, options, cortex_m4.cycles)
-        else:
-            layers = select.smallest(graph, options, cortex_m4.code, cortex_m4.cycles)
-    plan = memory.plan(graph, layers)
-    return CompiledModel(graph, tuple(layers[k] for k in plan.order), plan, target, optimize)

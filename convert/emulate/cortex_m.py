@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from convert.boards import Board, Environment
 from convert.emulate import Transcript
 from convert.errors import ToolError
+
+if TYPE_CHECKING:  # boards know the compiled runtime's targets, and that counts in this module's machines
+    from convert.boards import Board, Environment
 
 PAGE = 4096
 _STOP_SECONDS = 0.02
@@ -108,7 +110,7 @@ def machine(unicorn: Any, program: Program, regions: list[tuple[int, int, bool]]
     return uc
 
 
-def unicorn_for(board: Board) -> Any:
+def unicorn_for(board: "Board") -> Any:
     """The unicorn package; ToolError where it is missing."""
     try:
         import unicorn
@@ -130,8 +132,8 @@ class Machine:
     def __init__(
         self,
         program: Program,
-        board: Board,
-        environment: Environment,
+        board: "Board",
+        environment: "Environment",
         registers: Iterable[tuple[int, int]],
         vectors: int = 0,
     ) -> None:

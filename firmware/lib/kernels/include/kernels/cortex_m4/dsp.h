@@ -84,5 +84,26 @@ static inline int32_t kernels_m4_add_odd(int32_t sum, uint32_t x) {
   return result;
 }
 
+/* Bytes 1 and 3 of `x` as signed halfwords. */
+static inline int32_t kernels_m4_sxtb16_odd(uint32_t x) {
+  int32_t result;
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+  return result;
+}
+
+/* Lower halfword of x times that of y, plus `sum`; the same with the upper halfword of x. Written out since compilers
+ * make a shift and a multiplication of the second. */
+static inline int32_t kernels_m4_smlabb(int32_t x, int32_t y, int32_t sum) {
+  int32_t result;
+  __asm__("smlabb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(sum));
+  return result;
+}
+
+static inline int32_t kernels_m4_smlatb(int32_t x, int32_t y, int32_t sum) {
+  int32_t result;
+  __asm__("smlatb %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(sum));
+  return result;
+}
+
 #endif
 #endif

@@ -1,0 +1,224 @@
+"""Weights as the streams of firmware/lib/kernels/include/kernels/coded.h, where the layout is described."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from convert.compiled.layer import Array
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Positions: TypeAlias = Literal["all", "gaps", "bitmap", "two_of_four", "blocks"]
+
+PAD = 8  # KERNELS_CODED_PAD
+GROUP = 8
+BLOCK = 4
+_GAPS = range(1, 9)  # bits
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The numbers of a `kernels_coded_format` that say how a stream is laid out."""
+
+    positions: Positions
+    value_bits: int = 8
+    codebook: bool = False
+    position_bits: int = 0
+    count_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A layer's weights in a layout."""
+
+    layout: Layout
+    stream: Bytes  # (bytes,), with the pad before and behind
+    table: npt.NDArray[np.int8] | None  # (entries,), or (channels * step,)
+    table_step: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in flash."""
+        return self.stream.nbytes + (0 if self.table is None else self.table.nbytes)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What stands for a weight: fields of `bits` bits and the table that they index, if any."""
+
+    fields: npt.NDArray[np.int64]  # (channels, depth): of every weight, that of zero included where there is one
+    bits: int
+    table: npt.NDArray[np.int8] | None
+    table_step: int
+    zero: bool  # whether zero has a field in every channel
+
+
+def plain(weights: Array) -> Values:
+    """The weights themselves."""
+    return Values(weights.astype(np.int64) & 0xFF, 8, None, 0, True)
+
+
+def signed(weights: Array, bits: int) -> Values | None:
+    """Numbers of `bits` bits, or None where a weight is none."""
+    limit = 1 << (bits - 1)
+    if weights.min(initial=0) < -limit or weights.max(initial=0) >= limit:
+        return None
+    return Values(weights.astype(np.int64) & ((1 << bits) - 1), bits, None, 0, True)
+
+
+def codebook(weights: Array, *, zero: bool, per_channel: bool) -> Values | None:
+    """Indices into a table of all values that occur, or into one a channel; None where 7 bits do not tell them apart.
+
+    Without `zero` weights of zero get no entry (their fields are 0 and mean nothing).
+    """
+    rows = weights if per_channel else weights.reshape(1, -1)
+    tables = [np.unique(row if zero else row[row != 0]) for row in rows]
+    entries = max(len(table) for table in tables)
+    if entries > 128:
+        return None
+    bits = max(1, (entries - 1).bit_length())
+    fields = [np.searchsorted(table, row) for table, row in zip(tables, rows, strict=True)]
+    fields = [
+        np.where(table[np.minimum(field, len(table) - 1)] == row, field, 0) if len(table) else np.zeros(row.shape, int)
+        for table, field, row in zip(tables, fields, rows, strict=True)
+    ]
+    joined = np.zeros((len(tables), max(entries, 1)), np.int8)
+    for k, table in enumerate(tables):
+        joined[k, : len(table)] = table
+    has_zero = all((table == 0).any() for table in tables)
+    step = joined.shape[1] if per_channel else 0
+    return Values(np.stack(fields).reshape(weights.shape).astype(np.int64), bits, joined.reshape(-1), step, has_zero)
+
+
+def widened(values: Values, bits: int) -> Values:
+    """The same in wider fields."""
+    return replace(values, bits=bits)
+
+
+def everything(values: Values) -> Packed:
+    """Every weight in its place, "all"."""
+    parts = [_groups(row, values.bits) for row in values.fields]
+    return _packed(Layout("all", values.bits, values.table is not None), parts, values)
+
+
+def gaps(weights: Array, values: Values) -> Packed | None:
+    """Weights that are not zero, and how many inputs lie between them, in as many bits as take the fewest bytes.
+
+    A gap that is too wide for its field is bridged by weights of zero; where zero has no field there must be none.
+    """
+    found: list[tuple[int, int]] = []  # (bytes, bits)
+    places = [np.flatnonzero(row) for row in weights]
+    for bits in _GAPS:
+        counts = np.array([len(p) + int(_bridges(p, bits).sum()) for p in places])
+        if values.zero or counts.sum() == sum(map(len, places)):
+            size = (-(-counts * bits // 8) - (-counts * values.bits // 8)).sum()
+            found.append((int(size) + len(counts) * _count_bytes(counts), bits))
+    if not found:
+        return None
+    bits = min(found)[1]
+    bridged = [_bridged(p, bits) for p in places]
+    width = _count_bytes(np.array([len(p) for p in bridged]))
+    if width == 0:
+        return None
+    parts: list[Bytes] = []
+    for row, at in zip(values.fields, bridged, strict=True):
+        parts.append(np.frombuffer(len(at).to_bytes(width, "little"), np.uint8))
+        parts.append(_interleaved(np.diff(at, prepend=-1) - 1, bits, row[at], values.bits))
+    layout = Layout("gaps", values.bits, values.table is not None, bits, width)
+    return _packed(layout, parts, values)
+
+
+def bitmap(weights: Array, values: Values) -> Packed:
+    """A bit an input, and the weights that are not zero."""
+    parts: list[Bytes] = []
+    for row, fields in zip(weights, values.fields, strict=True):
+        parts += [np.packbits(row != 0, bitorder="little"), _bits(fields[row != 0], values.bits)]
+    return _packed(Layout("bitmap", values.bits, values.table is not None), parts, values)
+
+
+def two_of_four(weights: Array, values: Values) -> Packed | None:
+    """Two weights of every four inputs; None where there are more, or fewer and zero has no field."""
+    channels, depth = weights.shape
+    if depth % BLOCK == 1:  # a block of one input has no second place
+        return None
+    fill = ((0, 0), (0, -depth % BLOCK))
+    blocks = np.pad(weights, fill).reshape(channels, -1, BLOCK)
+    used = np.count_nonzero(blocks, axis=2)
+    if used.max(initial=0) > 2 or (used.min(initial=2) < 2 and not values.zero):
+        return None
+    # What is not zero first, in order; then zeros from the block's beginning, which lies within the depth.
+    order = np.argsort(blocks == 0, axis=2, kind="stable")[..., :2]
+    places = np.sort(order, axis=2)
+    fields = np.pad(values.fields, fill).reshape(channels, -1, BLOCK)
+    chosen = np.take_along_axis(fields, places, axis=2).reshape(channels, -1)
+    parts = [_interleaved(p, 2, row, values.bits) for p, row in zip(places.reshape(channels, -1), chosen, strict=True)]
+    return _packed(Layout("two_of_four", values.bits, values.table is not None, 2), parts, values)
+
+
+def blocks(weights: Array, values: Values) -> Packed | None:
+    """A bit for every four inputs, and the four weights of blocks that are not zero throughout."""
+    channels, depth = weights.shape
+    if depth % BLOCK or values.bits not in (2, 4, 8) or not values.zero:
+        return None
+    used = (weights.reshape(channels, -1, BLOCK) != 0).any(axis=2)
+    parts: list[Bytes] = []
+    for row, fields in zip(used, values.fields.reshape(channels, -1, BLOCK), strict=True):
+        parts += [np.packbits(row, bitorder="little"), _bits(fields[row].reshape(-1), values.bits)]
+    return _packed(Layout("blocks", values.bits, values.table is not None), parts, values)
+
+
+def _packed(layout: Layout, parts: Sequence[Bytes], values: Values) -> Packed:
+    pad = np.zeros(PAD, np.uint8)
+    return Packed(layout, np.concatenate([pad, *parts, pad]), values.table, values.table_step)
+
+
+def _bits(fields: Array, bits: int) -> Bytes:
+    """Fields one after the other, lowest bits first, in whole bytes."""
+    spread = (fields[:, None] >> np.arange(bits)) & 1
+    return np.packbits(spread.astype(np.uint8).reshape(-1), bitorder="little")
+
+
+def _upper_end(fields: Array, bits: int) -> Bytes:
+    """Fewer than eight fields as the upper end of a group, without the bytes that they leave empty."""
+    group = np.concatenate([np.zeros(GROUP - len(fields), np.int64), fields])
+    return _bits(group, bits)[bits - -(-len(fields) * bits // 8) :]
+
+
+def _groups(fields: Array, bits: int) -> Bytes:
+    """Fields in groups of eight, the incomplete one first."""
+    first = len(fields) % GROUP
+    whole = _bits(fields[first:], bits)
+    return np.concatenate([_upper_end(fields[:first], bits), whole]) if first else whole
+
+
+def _interleaved(positions: Array, position_bits: int, values: Array, value_bits: int) -> Bytes:
+    """Groups of eight positions, each followed by its eight values; the incomplete groups first."""
+    first = len(values) % GROUP
+    parts = [_upper_end(positions[:first], position_bits), _upper_end(values[:first], value_bits)] if first else []
+    where = _bits(positions[first:], position_bits).reshape(-1, position_bits)
+    what = _bits(values[first:], value_bits).reshape(-1, value_bits)
+    return np.concatenate([*parts, np.concatenate([where, what], axis=1).reshape(-1)]).astype(np.uint8)
+
+
+def _bridges(places: Array, bits: int) -> Array:
+    """How many weights of zero bridge the gap before each place."""
+    return (np.diff(places, prepend=-1) - 1) >> bits
+
+
+def _bridged(places: Array, bits: int) -> Array:
+    """The places, and those of the zeros that bridge gaps: each skips as many inputs as a field can say."""
+    extra = _bridges(places, bits)
+    before = np.diff(places, prepend=-1)
+    bridges = [
+        place - step + (np.arange(n) + 1) * (1 << bits)
+        for place, step, n in zip(places[extra > 0], before[extra > 0], extra[extra > 0], strict=True)
+    ]
+    return np.sort(np.concatenate([places, *bridges])).astype(np.int64)
+
+
+def _count_bytes(counts: Array) -> int:
+    """Bytes of a channel's count; 0: too many."""
+    most = counts.max(initial=0)
+    return 1 if most < 1 << 8 else 2 if most < 1 << 15 else 0
