@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.compiled import host
+from convert import emit
+from convert.compiled import avr, host
 from convert.compiled.formats import rans
+from convert.emulate import simavr
 
 HERE = Path(__file__).parent
 Bytes = np.ndarray
@@ -214,3 +216,27 @@ def test_gaps_and_values_on_a_cortex_m4(tmp_path: Path) -> None:
     assert found == expected % 2**32
     print(f"{instructions / 1500:.2f} instructions a weight, gap, value and product")
     assert instructions / 1500 <= 37
+
+
+@pytest.mark.skipif(not avr.available(), reason="needs gcc-avr, avr-libc and simavr")
+@pytest.mark.parametrize(("optimize", "most"), [("speed", 250), ("size", 280)])
+def test_symbols_on_an_avr(tmp_path: Path, optimize: str, most: int) -> None:
+    """Tables and stream are read from flash; cycles are simavr's."""
+    text = skewed(0.2, 200)
+    model = rans.fit(text)
+    arrays = {**model.tables, "stream": rans.encode(text, [model])}
+    lines = [f"#define RANS_SYMBOLS {len(text)}", f"#define RANS_SHIFT {model.shift}"]
+    for name, values in arrays.items():
+        lines.append(f"static const __flash {values.dtype}_t rans_{name}[] = {{{emit.c_array(values)}}};")
+    (tmp_path / "rans_tables.h").write_text("\n".join(lines))
+    elf = tmp_path / "rans.elf"
+    flags = [*avr.flags(optimize), "-I", str(tmp_path)]
+    host.call([f"{avr.PREFIX}gcc", *flags, str(HERE / "rans_avr.c"), "-o", str(elf)], "compiling for AVR")
+    raw = bytearray()
+    with simavr.Simulation(elf, avr.MCU, avr.CLOCK_HZ, "open", 0x40FF) as simulation:
+        while len(raw) < 2 + len(text) and not simulation.ended:
+            raw += simulation.read(1.0)
+    assert np.array_equal(np.frombuffer(raw[2:], np.uint8), text)
+    cycles = 8 * int.from_bytes(raw[:2], "little") / len(text)
+    print(f"AVR, {optimize}: {cycles:.0f} cycles a symbol")
+    assert cycles <= most

@@ -81,15 +81,18 @@ static inline uint8_t kernels_rans_next(kernels_rans *r, kernels_rans_model mode
   r->state = state;
   r->at = at;
 #else
-  const uint32_t slot = r->state & 0xFFF;
+  /* 16 bits where they do, and shifts by whole bytes first, for processors whose registers have eight. */
+  const uint_fast16_t slot = (uint16_t)r->state & 0xFFF;
   const KERNELS_FLASH uint32_t *at = model.entries + model.slots[slot >> model.shift];
   entry = *at;
-  uint32_t within = slot - (entry >> 20);
-  while (within >= (entry >> 8 & 0xFFF)) {
-    within -= entry >> 8 & 0xFFF;
+  uint_fast16_t frequency = (uint16_t)(entry >> 8) & 0xFFF;
+  uint_fast16_t within = slot - ((uint16_t)(entry >> 16) >> 4);
+  while (within >= frequency) {
+    within -= frequency;
     entry = *++at;
+    frequency = (uint16_t)(entry >> 8) & 0xFFF;
   }
-  r->state = (entry >> 8 & 0xFFF) * (r->state >> 12) + within;
+  r->state = (r->state >> 8 >> 4) * (uint32_t)frequency + (uint32_t)within;
   if (r->state < KERNELS_RANS_END) {
     r->state = r->state << 16 | (uint32_t)r->at[1] << 8 | r->at[0];
     r->at += 2;
