@@ -89,17 +89,18 @@ def make(
         params_type,
         scratch_bytes,
         graph.macs_of(op),
-        tuple(_constants(params)),
+        tuple(constants_of(params)),
     )
 
 
-def _constants(params: Mapping[str, Value]) -> list[Constant]:
+def constants_of(params: Mapping[str, Value]) -> list[Constant]:
+    """The constants that parameters point to, in their order."""
     found: list[Constant] = []
     for value in params.values():
         if isinstance(value, Constant):
             found.append(value)
         elif isinstance(value, Mapping):
-            found.extend(_constants(value))
+            found.extend(constants_of(value))
     return found
 
 

@@ -12,13 +12,14 @@ import numpy as np
 from convert.compiled import overlap
 from convert.compiled.formats import packing
 from convert.compiled.formats.packing import Packed, Values
-from convert.compiled.layer import Array, Constant, Layer, Value
+from convert.compiled.layer import Array, Constant, Layer, Value, constants_of
 
 DENSE = "dense"
 TILE = 4  # KERNELS_CODED_TILE
 _FAST_SHIFT = -2  # see kernels_coded_format.right
 
 _Pack = Callable[[Array, Values], Packed | None]
+_Variants = Callable[[Array], Iterator[Packed | None]]
 
 
 @dataclass(frozen=True)
@@ -29,55 +30,96 @@ class Option:
     layer: Layer
 
 
-def _everything(_weights: Array, values: Values) -> Packed:
-    return packing.everything(values)
-
-
 def _int4(weights: Array) -> Iterator[Packed | None]:
-    yield _if(_everything, weights, packing.signed(weights, 4))
+    yield _with(packing.everything, packing.signed(weights, 4))
 
 
 def _int2(weights: Array) -> Iterator[Packed | None]:
-    yield _if(_everything, weights, packing.signed(weights, 2))
+    yield _with(packing.everything, packing.signed(weights, 2))
 
 
 def _codebook(weights: Array) -> Iterator[Packed | None]:
     for per_channel in (False, True):
-        yield _if(_everything, weights, packing.codebook(weights, zero=True, per_channel=per_channel))
+        yield _with(packing.everything, packing.codebook(weights, zero=True, per_channel=per_channel))
 
 
-def _sparse(pack: _Pack) -> Callable[[Array], Iterator[Packed | None]]:
+def _values(weights: Array) -> Iterator[Values]:
+    """What may stand for weights where those of zero have no place."""
+    yield packing.plain(weights)
+    narrow = [packing.signed(weights, bits) for bits in (2, 4)]
+    books = [
+        packing.codebook(weights, zero=zero, per_channel=per_channel)
+        for per_channel in (False, True)
+        for zero in (False, True)
+    ]
+    yield from (values for values in (*narrow, *books) if values is not None)
+
+
+def _gaps(weights: Array) -> Iterator[Packed | None]:
+    for values in _values(weights):
+        yield packing.gaps(weights, values)
+
+
+def _wide_gaps(weights: Array) -> Iterator[Packed | None]:
+    for values in _values(weights):
+        yield packing.gaps(weights, values, extra_bits=1)
+
+
+def _bitmap(weights: Array) -> Iterator[Packed | None]:
+    for values in _values(weights):
+        yield packing.bitmap(weights, values)
+
+
+def _two_of_four(weights: Array) -> Iterator[Packed | None]:
+    for values in _values(weights):
+        yield packing.two_of_four(weights, values)
+
+
+def _blocks(weights: Array) -> Iterator[Packed | None]:
+    for values in _values(weights):
+        # Fields of blocks do not straddle bytes.
+        bits = next(b for b in (2, 4, 8) if b >= values.bits)
+        yield packing.blocks(weights, values if bits == values.bits else packing.widened(values, bits))
+
+
+def _rans(weights: Array) -> Iterator[Packed | None]:
+    yield packing.coded(weights)
+
+
+def _rans_gaps(weights: Array) -> Iterator[Packed | None]:
+    yield packing.coded_gaps(weights, None)
+    for values in _values(weights):
+        yield packing.coded_gaps(weights, values)
+
+
+def _rans_values(pack: _Pack) -> _Variants:
     def packed(weights: Array) -> Iterator[Packed | None]:
-        for bits in (2, 4):
-            yield _if(pack, weights, packing.signed(weights, bits))
-        yield pack(weights, packing.plain(weights))
-        for per_channel in (False, True):
-            for zero in (False, True):
-                yield _if(pack, weights, packing.codebook(weights, zero=zero, per_channel=per_channel))
+        found = pack(weights, packing.plain(weights))
+        yield None if found is None else packing.coded_values(weights, found)
 
     return packed
 
 
-def _blocks(weights: Array) -> Iterator[Packed | None]:
-    yield from _sparse(packing.blocks)(weights)
-    book = packing.codebook(weights, zero=True, per_channel=False)
-    if book is not None and book.bits == 3:
-        yield packing.blocks(weights, packing.widened(book, 4))
+def _with(pack: Callable[[Values], Packed], values: Values | None) -> Packed | None:
+    return None if values is None else pack(values)
 
 
-def _if(pack: _Pack, weights: Array, values: Values | None) -> Packed | None:
-    return None if values is None else pack(weights, values)
-
-
-# What --compress takes: each name's function gives the variants among which the smallest is that format.
-FORMATS: Mapping[str, Callable[[Array], Iterator[Packed | None]]] = {
+# What --compress takes: each name's function gives the variants among which the smallest is that format. Those with
+# rANS are the same with an entropy coder; weights of int4, int2 or a codebook are symbols of "rans" like any others.
+FORMATS: Mapping[str, _Variants] = {
     "int4": _int4,
     "int2": _int2,
     "codebook": _codebook,
-    "gaps": _sparse(packing.gaps),
-    "bitmap": _sparse(packing.bitmap),
-    "two_of_four": _sparse(packing.two_of_four),
+    "gaps": _gaps,
+    "wide_gaps": _wide_gaps,
+    "bitmap": _bitmap,
+    "two_of_four": _two_of_four,
     "blocks": _blocks,
+    "rans": _rans,
+    "rans_gaps": _rans_gaps,
+    "rans_bitmap": _rans_values(packing.bitmap),
+    "rans_two_of_four": _rans_values(packing.two_of_four),
+    "rans_blocks": _rans_values(packing.blocks),
 }
 
 
@@ -120,25 +162,39 @@ def _coded(layer: Layer, shape: tuple[int, int], packed: Packed) -> Layer:
     right = int((shift.values <= _FAST_SHIFT).all())
     single = layer.kernel == "kernels_matmul_s8" and layer.params["rows"] == 1
     kind = "row" if single else _KINDS[layer.kernel or ""]
-    bits = f"{at.position_bits}" if at.positions == "gaps" else ""
-    count = f"_{at.count_bytes}" if at.positions == "gaps" else ""
-    values = f"codebook{at.value_bits}" if at.codebook else f"int{at.value_bits}"
-    kernel = f"coded_{kind}_{at.positions}{bits}_{values}{count}{'' if right else '_left'}"
-    numbers = [at.count_bytes, at.position_bits, at.value_bits, int(at.codebook), right]
+    numbers = [
+        at.count_bytes,
+        at.position_bits,
+        at.value_bits,
+        int(at.codebook),
+        int(at.coded_positions),
+        int(at.coded_values),
+        right,
+    ]
+    kernel = "_".join(["coded", kind, at.positions, *map(str, numbers)])
     arguments = ", ".join([kernel, _POSITIONS[at.positions], *map(str, numbers)])
     return _layer(layer, shape, packed, kernel, f"KERNELS_CODED_{kind.upper()}({arguments})")
 
 
 def _layer(layer: Layer, shape: tuple[int, int], packed: Packed, kernel: str, definition: str) -> Layer:
     channels, depth = shape
-    stream = Constant("stream", packed.stream, f"coded: {packed.layout.positions}, {packed.layout.value_bits} bits")
-    table = None if packed.table is None else Constant("codebook", packed.table, "[channel][entry]")
-    weights: dict[str, Value] = {"depth": depth, "channels": channels, "stream": stream}
-    if table is not None:
+    at = packed.layout
+    weights: dict[str, Value] = {"depth": depth, "channels": channels}
+    if packed.stream.size > 2 * packing.PAD:
+        weights["stream"] = Constant("stream", packed.stream, f"{at.positions}, {at.value_bits} bits a value")
+    if packed.table is not None:
+        table = Constant("codebook", packed.table, "[channel][entry]" if packed.table_step else "[entry]")
         weights |= {"table": table, "table_step": packed.table_step}
+    if packed.code is not None:
+        weights["code"] = Constant("code", packed.code, "rANS")
+    for name, model in (("gaps", packed.gaps), ("values", packed.values)):
+        if model is not None:
+            weights[name] = {
+                **{key: Constant(f"{name}_{key}", array, "rANS") for key, array in model.tables.items()},
+                "shift": model.shift,
+            }
     weights["stage"] = layer.params["stage"]
-    kept = tuple(c for c in layer.constants if c.role != "weights")
-    constants = (stream, *(() if table is None else (table,)), *kept)
+    constants = tuple(constants_of(weights))
     coded = replace(layer, kernel=kernel, definition=definition, constants=constants, overlaps=(), scratch_bytes=0)
     if layer.kernel == "kernels_conv_s8":
         window, pixel = layer.params["window"], layer.params["input_channels"]

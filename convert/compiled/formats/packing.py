@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from convert.compiled.formats import rans
 from convert.compiled.layer import Array
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -27,6 +28,8 @@ class Layout:
     codebook: bool = False
     position_bits: int = 0
     count_bytes: int = 0
+    coded_positions: bool = False
+    coded_values: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,15 @@ class Packed:
     stream: Bytes  # (bytes,), with the pad before and behind
     table: npt.NDArray[np.int8] | None  # (entries,), or (channels * step,)
     table_step: int = 0
+    code: Bytes | None = None  # symbols
+    gaps: rans.Model | None = None
+    values: rans.Model | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes in flash."""
-        return self.stream.nbytes + (0 if self.table is None else self.table.nbytes)
+        parts = (self.stream, self.table, self.code, self.gaps, self.values)
+        return sum(part.nbytes for part in parts if part is not None)
 
 
 @dataclass(frozen=True)
@@ -103,10 +110,11 @@ def everything(values: Values) -> Packed:
     return _packed(Layout("all", values.bits, values.table is not None), parts, values)
 
 
-def gaps(weights: Array, values: Values) -> Packed | None:
+def gaps(weights: Array, values: Values, *, extra_bits: int = 0) -> Packed | None:
     """Weights that are not zero, and how many inputs lie between them, in as many bits as take the fewest bytes.
 
     A gap that is too wide for its field is bridged by weights of zero; where zero has no field there must be none.
+    With `extra_bits` fields are wider than they need to be, for fewer bridges, which take time.
     """
     found: list[tuple[int, int]] = []  # (bytes, bits)
     places = [np.flatnonzero(row) for row in weights]
@@ -117,7 +125,9 @@ def gaps(weights: Array, values: Values) -> Packed | None:
             found.append((int(size) + len(counts) * _count_bytes(counts), bits))
     if not found:
         return None
-    bits = min(found)[1]
+    bits = min(found)[1] + extra_bits
+    if bits not in _GAPS:
+        return None
     bridged = [_bridged(p, bits) for p in places]
     width = _count_bytes(np.array([len(p) for p in bridged]))
     if width == 0:
@@ -143,18 +153,31 @@ def two_of_four(weights: Array, values: Values) -> Packed | None:
     channels, depth = weights.shape
     if depth % BLOCK == 1:  # a block of one input has no second place
         return None
-    fill = ((0, 0), (0, -depth % BLOCK))
-    blocks = np.pad(weights, fill).reshape(channels, -1, BLOCK)
-    used = np.count_nonzero(blocks, axis=2)
+    used = np.count_nonzero(_quads(weights), axis=2)
     if used.max(initial=0) > 2 or (used.min(initial=2) < 2 and not values.zero):
         return None
-    # What is not zero first, in order; then zeros from the block's beginning, which lies within the depth.
-    order = np.argsort(blocks == 0, axis=2, kind="stable")[..., :2]
-    places = np.sort(order, axis=2)
-    fields = np.pad(values.fields, fill).reshape(channels, -1, BLOCK)
-    chosen = np.take_along_axis(fields, places, axis=2).reshape(channels, -1)
-    parts = [_interleaved(p, 2, row, values.bits) for p, row in zip(places.reshape(channels, -1), chosen, strict=True)]
+    places, _ = _twos(weights)
+    rows = np.arange(channels)[:, None]
+    fields = values.fields[rows, np.repeat(np.arange(0, depth, BLOCK), 2) + places]
+    parts = [_interleaved(p, 2, row, values.bits) for p, row in zip(places, fields, strict=True)]
     return _packed(Layout("two_of_four", values.bits, values.table is not None, 2), parts, values)
+
+
+def _quads(weights: Array) -> Array:
+    channels, depth = weights.shape
+    return np.pad(weights, ((0, 0), (0, -depth % BLOCK))).reshape(channels, -1, BLOCK)
+
+
+def _twos(weights: Array) -> tuple[Array, Array]:
+    """Places within every four inputs and weights of the two that are kept: (channels, 2 * quads) each.
+
+    What is not zero first, in order; then zeros from the quad's beginning, which lies within the depth.
+    """
+    quads = _quads(weights)
+    order = np.argsort(quads == 0, axis=2, kind="stable")[..., :2]
+    places = np.sort(order, axis=2)
+    chosen = np.take_along_axis(quads, places, axis=2)
+    return places.reshape(len(weights), -1), chosen.reshape(len(weights), -1)
 
 
 def blocks(weights: Array, values: Values) -> Packed | None:
@@ -169,9 +192,65 @@ def blocks(weights: Array, values: Values) -> Packed | None:
     return _packed(Layout("blocks", values.bits, values.table is not None), parts, values)
 
 
+def coded(weights: Array) -> Packed:
+    """Every weight a symbol."""
+    model = rans.fit(_symbols(weights))
+    code = rans.encode(_symbols(weights), [model])
+    layout = Layout("all", codebook=False, coded_values=True)
+    return Packed(layout, _padded([]), None, code=code, values=model)
+
+
+def coded_gaps(weights: Array, values: Values | None) -> Packed | None:
+    """As `gaps`, with gaps as symbols, and weights too where no `values` are given; those have four bits or eight."""
+    places = [_bridged(np.flatnonzero(row), 8) for row in weights]
+    bridged = sum(map(len, places)) > np.count_nonzero(weights)
+    width = _count_bytes(np.array([len(p) for p in places]))
+    if width == 0 or (values is not None and ((bridged and not values.zero) or 4 < values.bits < 8)):
+        return None
+    steps = np.concatenate([np.diff(p, prepend=-1) - 1 for p in places]).astype(np.uint8)
+    model = rans.fit(steps)
+    counts = [np.frombuffer(len(p).to_bytes(width, "little"), np.uint8) for p in places]
+    if values is None:
+        chosen = _symbols(np.concatenate([row[p] for row, p in zip(weights, places, strict=True)]))
+        other = rans.fit(chosen)
+        both = np.stack([steps, chosen], axis=1).reshape(-1)
+        code = rans.encode(both, [model, other], np.tile([0, 1], len(steps)))
+        layout = Layout("gaps", 8, count_bytes=width, coded_positions=True, coded_values=True)
+        return Packed(layout, _padded(counts), None, code=code, gaps=model, values=other)
+    fields = [_bits(row[p], values.bits) for row, p in zip(values.fields, places, strict=True)]
+    parts = [part for pair in zip(counts, fields, strict=True) for part in pair]
+    layout = Layout("gaps", values.bits, values.table is not None, count_bytes=width, coded_positions=True)
+    code = rans.encode(steps, [model])
+    return Packed(layout, _padded(parts), values.table, values.table_step, code, model)
+
+
+def coded_values(weights: Array, packed: Packed) -> Packed:
+    """A bitmap's, a block's or 2:4's weights, `packed` with plain values, as symbols."""
+    if packed.layout.positions == "two_of_four":
+        places, chosen = _twos(weights)
+        parts = [_bits(row, 2) for row in places]
+    elif packed.layout.positions == "blocks":
+        grouped = weights.reshape(len(weights), -1, BLOCK)
+        used = (grouped != 0).any(axis=2)
+        parts, chosen = [np.packbits(row, bitorder="little") for row in used], grouped[used]
+    else:
+        parts, chosen = [np.packbits(row != 0, bitorder="little") for row in weights], weights[weights != 0]
+    model = rans.fit(_symbols(chosen))
+    layout = replace(packed.layout, coded_values=True)
+    return Packed(layout, _padded(parts), None, code=rans.encode(_symbols(chosen), [model]), values=model)
+
+
+def _symbols(weights: Array) -> Bytes:
+    return weights.reshape(-1).astype(np.int8).view(np.uint8)
+
+
 def _packed(layout: Layout, parts: Sequence[Bytes], values: Values) -> Packed:
+    return Packed(layout, _padded(parts), values.table, values.table_step)
+
+
+def _padded(parts: Sequence[Bytes]) -> Bytes:
     pad = np.zeros(PAD, np.uint8)
-    return Packed(layout, np.concatenate([pad, *parts, pad]), values.table, values.table_step)
+    return np.concatenate([pad, *parts, pad])
 
 
 def _bits(fields: Array, bits: int) -> Bytes:

@@ -21,6 +21,10 @@
  * is known when the kernel is compiled. The last bytes of a group may be read as part of a word: KERNELS_CODED_PAD
  * bytes before and behind the stream must be readable. After a bitmap values lie without groups, lowest bits first.
  *
+ * With `coded_values` weights, and with `coded_positions` gaps, are symbols of an entropy-coded stream of their own
+ * (rans.h), in the order in which they are needed: the gap, then the weight. What is left in the first stream then lies
+ * in natural order, without incomplete groups: the numbers, uncoded values, the places of two_of_four.
+ *
  * Source of the sparse form (gaps, shared weights): Han, Mao, Dally, "Deep Compression", 2015; 2:4: Mishra et al.,
  * "Accelerating Sparse Deep Neural Networks", 2021. */
 #ifndef KERNELS_CODED_H
@@ -32,6 +36,7 @@
 #include "kernels/flash.h"
 #include "kernels/int.h"
 #include "kernels/output_stage.h"
+#include "kernels/rans.h"
 #include "kernels/window.h"
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #include "kernels/cortex_m4/dsp.h"
@@ -54,11 +59,13 @@ typedef enum {
 
 typedef struct {
   kernels_coded_positions positions;
-  kernels_int count_bytes;   /* gaps: 1 or 2 */
-  kernels_int position_bits; /* gaps: 1 to 8 */
-  kernels_int value_bits;    /* 1 to 8; blocks: 2, 4 or 8 */
-  kernels_int codebook;      /* 1: values are indices into the table */
-  kernels_int right;         /* 1: every shift of the output stage is -2 or less, which is faster */
+  kernels_int count_bytes;     /* gaps: 1 or 2 */
+  kernels_int position_bits;   /* gaps: 1 to 8 */
+  kernels_int value_bits;      /* 1 to 8; blocks: 2, 4 or 8 */
+  kernels_int codebook;        /* 1: values are indices into the table */
+  kernels_int coded_positions; /* 1: gaps are symbols */
+  kernels_int coded_values;    /* 1: weights are symbols, bytes of int8 */
+  kernels_int right;           /* 1: every shift of the output stage is -2 or less, which is faster */
 } kernels_coded_format;
 
 typedef struct {
@@ -66,7 +73,10 @@ typedef struct {
   kernels_int channels;
   const KERNELS_FLASH uint8_t *stream; /* begins with the pad */
   const KERNELS_FLASH int8_t *table;
-  kernels_int table_step; /* entries from a channel's table to the next one's; 0: one table */
+  kernels_int table_step;            /* entries from a channel's table to the next one's; 0: one table */
+  const KERNELS_FLASH uint8_t *code; /* of symbols */
+  kernels_rans_model gaps;
+  kernels_rans_model values;
   kernels_output_stage stage;
 } kernels_coded_weights;
 
@@ -152,10 +162,11 @@ KERNELS_CODED_INLINE void kernels_coded_multiply(kernels_int tile, const int8_t 
 #endif
 }
 
-/* Where a channel's decoding is. */
+/* Where the decoding of a layer is. */
 typedef struct {
   const KERNELS_FLASH uint8_t *stream;
   const KERNELS_FLASH int8_t *table;
+  kernels_rans symbols;
   const int8_t *x; /* the group's first input; gaps: less the inputs that its weights have used so far */
   int32_t *sums;
 } kernels_coded_state;
@@ -266,9 +277,11 @@ KERNELS_CODED_INLINE uint32_t kernels_coded_single(const KERNELS_FLASH uint8_t *
 }
 
 /* A bitmap's weights; a bit stands for `each` inputs (1 or a block). */
-KERNELS_CODED_INLINE void kernels_coded_bits(const kernels_coded_format f, kernels_int tile, kernels_int depth,
-                                             kernels_int each, kernels_coded_state *state) {
-  const kernels_int bytes = (depth / each + 7) >> 3;
+KERNELS_CODED_INLINE void kernels_coded_bits(const kernels_coded_format f, kernels_int tile,
+                                             const kernels_coded_weights *w, kernels_int each,
+                                             kernels_coded_state *state) {
+  const kernels_int bytes = (w->depth / each + 7) >> 3;
+  kernels_rans symbols = state->symbols;
   const KERNELS_FLASH uint8_t *at = state->stream, *values = at + bytes;
   const KERNELS_FLASH uint8_t *const end = values;
   const int8_t *x = state->x;
@@ -281,35 +294,85 @@ KERNELS_CODED_INLINE void kernels_coded_bits(const kernels_coded_format f, kerne
       bits >>= (unsigned)skipped;
       next += skipped * each * tile;
       for (kernels_int j = 0; j < each; j++, k++) {
-        const int32_t weight = kernels_coded_value(f, kernels_coded_single(values, k, f.value_bits), state->table);
+        const int32_t weight =
+            f.coded_values ? (int8_t)kernels_rans_next(&symbols, w->values)
+                           : kernels_coded_value(f, kernels_coded_single(values, k, f.value_bits), state->table);
         kernels_coded_multiply(tile, next + j * tile, weight, state->sums);
       }
     }
   }
-  state->stream = values + ((k * f.value_bits + 7) >> 3);
+  state->stream = f.coded_values ? values : values + ((k * f.value_bits + 7) >> 3);
+  state->symbols = symbols;
 }
 
-/* Sums of one channel over one row or a tile; the state's stream moves on to the next channel. */
-KERNELS_CODED_INLINE void kernels_coded_channel(const kernels_coded_format f, kernels_int tile, kernels_int depth,
+/* `count` weights of which something is a symbol. */
+KERNELS_CODED_INLINE void kernels_coded_symbols(const kernels_coded_format f, kernels_int tile,
+                                                const kernels_coded_weights *w, kernels_int count,
                                                 kernels_coded_state *state) {
+  const kernels_rans_model gaps = w->gaps, values = w->values;
+  const kernels_int step = f.positions == KERNELS_CODED_TWO_OF_FOUR ? 2 : 1; /* inputs a weight, before its place */
+  const kernels_int bits = f.coded_values ? 2 : f.value_bits;                /* of a field in the first stream */
+  const int fields = !f.coded_values || f.positions == KERNELS_CODED_TWO_OF_FOUR;
+  const KERNELS_FLASH uint8_t *from = state->stream;
+  kernels_rans symbols = state->symbols;
+  const int8_t *x = state->x;
+  uint32_t group = 0;
+  if (fields) state->stream += (count * bits + 7) >> 3;
+  for (kernels_int k = 0; k < count; k++) {
+    uint32_t field = 0;
+    if (fields) {
+      if ((k & 7) == 0) {
+        group = bits == 8 ? 0 : kernels_coded_word(from);
+        from += bits == 8 ? 0 : bits;
+      }
+      field = bits == 8 ? *from++ : group & ((1u << bits) - 1u);
+      group >>= bits & 7;
+    }
+    if (f.coded_positions) x += kernels_rans_next(&symbols, gaps) * tile;
+    const int32_t weight =
+        f.coded_values ? (int8_t)kernels_rans_next(&symbols, values) : kernels_coded_value(f, field, state->table);
+    if (f.positions == KERNELS_CODED_TWO_OF_FOUR) {
+      kernels_coded_multiply(tile, x + ((k & 1 ? -2 : 0) + (kernels_int)field) * tile, weight, state->sums);
+    } else {
+      kernels_coded_multiply(tile, x, weight, state->sums);
+    }
+    x += step * tile;
+  }
+  state->symbols = symbols;
+}
+
+/* `count` weights, however they lie. */
+KERNELS_CODED_INLINE void kernels_coded_count(const kernels_coded_format f, kernels_int tile,
+                                              const kernels_coded_weights *w, kernels_int count,
+                                              kernels_coded_state *state) {
+  if (f.coded_positions || f.coded_values) {
+    kernels_coded_symbols(f, tile, w, count, state);
+  } else {
+    kernels_coded_groups(f, tile, count, state);
+  }
+}
+
+/* Sums of one channel over one row or a tile; the state's streams move on to the next channel. */
+KERNELS_CODED_INLINE void kernels_coded_channel(const kernels_coded_format f, kernels_int tile,
+                                                const kernels_coded_weights *w, kernels_coded_state *state) {
   switch (f.positions) {
     case KERNELS_CODED_ALL:
-      kernels_coded_groups(f, tile, depth, state);
+      kernels_coded_count(f, tile, w, w->depth, state);
       break;
     case KERNELS_CODED_TWO_OF_FOUR:
-      kernels_coded_groups(f, tile, (depth + 3) / 4 * 2, state);
+      kernels_coded_count(f, tile, w, (w->depth + 3) / 4 * 2, state);
       break;
     case KERNELS_CODED_GAPS: {
       kernels_int count = *state->stream++;
       if (f.count_bytes == 2) count = (kernels_int)(count | *state->stream++ << 8);
-      kernels_coded_groups(f, tile, count, state);
+      kernels_coded_count(f, tile, w, count, state);
       break;
     }
     case KERNELS_CODED_BITMAP:
-      kernels_coded_bits(f, tile, depth, 1, state);
+      kernels_coded_bits(f, tile, w, 1, state);
       break;
     case KERNELS_CODED_BLOCKS:
-      kernels_coded_bits(f, tile, depth, 4, state);
+      kernels_coded_bits(f, tile, w, 4, state);
       break;
   }
 }
@@ -323,11 +386,9 @@ KERNELS_CODED_INLINE int8_t kernels_coded_output(const kernels_coded_format f, c
   return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
 }
 
-/* Decodes one channel over x ([depth][tile]) into `sums`, which begin at 0; returns the next channel's stream. A
- * function of its own for each format leaves its inner loop all registers. */
-typedef const KERNELS_FLASH uint8_t *(*kernels_coded_decoder)(const KERNELS_FLASH uint8_t *stream,
-                                                              const KERNELS_FLASH int8_t *table, const int8_t *x,
-                                                              kernels_int depth, int32_t *sums);
+/* Decodes one channel over the state's x ([depth][tile]) into `sums`. A function of its own for each format leaves its
+ * inner loop all registers. */
+typedef void (*kernels_coded_decoder)(const kernels_coded_weights *w, kernels_coded_state *state, int32_t *sums);
 
 /* All channels of one row (`tile` 1: x is [depth]) or of the first `pixels` of a tile (x is [depth][4], word-aligned).
  */
@@ -335,15 +396,16 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
                                                const kernels_coded_weights *w, const int8_t *x, kernels_int pixels,
                                                int8_t *output) {
   const kernels_int channels = w->channels;
-  const KERNELS_FLASH uint8_t *stream = w->stream + KERNELS_CODED_PAD;
-  const KERNELS_FLASH int8_t *table = w->table;
+  const int empty = f.positions == KERNELS_CODED_ALL && f.coded_values; /* all is symbols: there is no first stream */
+  kernels_coded_state state = {empty ? 0 : w->stream + KERNELS_CODED_PAD, w->table, {0, 0}, x, 0};
+  if (f.coded_positions || f.coded_values) kernels_rans_open(&state.symbols, w->code);
   for (kernels_int c = 0; c < channels; c++) {
     int32_t sums[KERNELS_CODED_TILE];
-    stream = decode(stream, table, x, w->depth, sums);
+    decode(w, &state, sums);
     for (kernels_int p = 0; p < pixels; p++) {
       output[p * channels + c] = kernels_coded_output(f, &w->stage, c, sums[p]);
     }
-    if (f.codebook) table += w->table_step;
+    if (f.codebook) state.table += w->table_step;
   }
 }
 
@@ -354,16 +416,17 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
 #define KERNELS_CODED_KERNEL __attribute__((noinline))
 #endif
 
-#define KERNELS_CODED_DECODER(name, tile, ...)                                                                    \
-  static KERNELS_CODED_KERNEL const KERNELS_FLASH uint8_t *name##_channel(                                        \
-      const KERNELS_FLASH uint8_t *stream, const KERNELS_FLASH int8_t *table, const int8_t *x, kernels_int depth, \
-      int32_t *to) {                                                                                              \
-    const kernels_coded_format format = {__VA_ARGS__};                                                            \
-    int32_t sums[KERNELS_CODED_TILE] = {0, 0, 0, 0};                                                              \
-    kernels_coded_state state = {stream, table, x, sums};                                                         \
-    kernels_coded_channel(format, tile, depth, &state);                                                           \
-    for (kernels_int p = 0; p < tile; p++) to[p] = sums[p];                                                       \
-    return state.stream;                                                                                          \
+#define KERNELS_CODED_DECODER(name, tile, ...)                                                                \
+  static KERNELS_CODED_KERNEL void name##_channel(const kernels_coded_weights *w, kernels_coded_state *state, \
+                                                  int32_t *to) {                                              \
+    const kernels_coded_format format = {__VA_ARGS__};                                                        \
+    int32_t sums[KERNELS_CODED_TILE] = {0, 0, 0, 0};                                                          \
+    kernels_coded_state s = *state;                                                                           \
+    s.sums = sums;                                                                                            \
+    kernels_coded_channel(format, tile, w, &s);                                                               \
+    state->stream = s.stream;                                                                                 \
+    state->symbols = s.symbols;                                                                               \
+    for (kernels_int p = 0; p < tile; p++) to[p] = sums[p];                                                   \
   }
 
 /* Defines kernel `name` of a format, its numbers in the order of the structure:
