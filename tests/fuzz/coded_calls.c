@@ -16,7 +16,9 @@
 
 static kernels_coded_format any;
 
-#define ANY any.positions, any.count_bytes, any.position_bits, any.value_bits, any.codebook, any.right
+#define ANY                                                                                             \
+  any.positions, any.count_bytes, any.position_bits, any.value_bits, any.codebook, any.coded_positions, \
+      any.coded_values, any.right
 KERNELS_CODED_ROW(coded_row, ANY)
 KERNELS_CODED_MATMUL(coded_matmul, ANY)
 KERNELS_CODED_CONV(coded_conv, ANY)
@@ -28,6 +30,8 @@ enum number_names {
   POSITION_BITS,
   VALUE_BITS,
   CODEBOOK,
+  CODED_POSITIONS,
+  CODED_VALUES,
   RIGHT,
   DEPTH,
   CHANNELS,
@@ -41,6 +45,11 @@ enum number_names {
   MAXIMUM,
   STREAM_BYTES,
   TABLE_BYTES,
+  CODE_BYTES,
+  GAPS_ENTRIES, /* of the two models; 0: there is none */
+  GAPS_SHIFT,
+  VALUES_ENTRIES,
+  VALUES_SHIFT,
   INPUT_BYTES,
   OUTPUT_BYTES,
   WINDOW,
@@ -49,7 +58,8 @@ enum number_names {
 
 typedef struct {
   int32_t n[NUMBERS];
-  uint8_t *stream;
+  uint8_t *stream, *code, *slots[2];
+  uint32_t *entries[2];
   int8_t *table, *weights, *shift, *input, *plain, *coded, *scratch;
   int32_t *bias, *multiplier;
 } test_case;
@@ -72,6 +82,12 @@ static int next_case(test_case *t) {
   const size_t stages = t->n[CHANNEL_STEP] ? channels : 1;
   t->stream = take((size_t)t->n[STREAM_BYTES]);
   t->table = take((size_t)t->n[TABLE_BYTES]);
+  t->code = take((size_t)t->n[CODE_BYTES]);
+  for (int i = 0; i < 2; i++) {
+    const int32_t *n = t->n + GAPS_ENTRIES + 2 * i;
+    t->slots[i] = take(n[0] ? (size_t)4096 >> n[1] : 0);
+    t->entries[i] = take(4 * (size_t)n[0]);
+  }
   t->weights = take(channels * depth);
   t->bias = take(4 * channels);
   t->multiplier = take(4 * stages);
@@ -84,8 +100,8 @@ static int next_case(test_case *t) {
 }
 
 static void release(test_case *t) {
-  void *all[] = {t->stream, t->table, t->weights, t->shift, t->input,
-                 t->plain,  t->coded, t->scratch, t->bias,  t->multiplier};
+  void *all[] = {t->stream, t->code,  t->slots[0], t->slots[1], t->entries[0], t->entries[1], t->table,     t->weights,
+                 t->shift,  t->input, t->plain,    t->coded,    t->scratch,    t->bias,       t->multiplier};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -118,10 +134,21 @@ static void run_plain(const test_case *t) {
 
 static void run_coded(const test_case *t) {
   const int32_t *n = t->n;
-  const kernels_coded_format format = {
-      (kernels_coded_positions)n[POSITIONS], n[COUNT_BYTES], n[POSITION_BITS], n[VALUE_BITS], n[CODEBOOK], n[RIGHT]};
+  const kernels_coded_format format = {(kernels_coded_positions)n[POSITIONS],
+                                       n[COUNT_BYTES],
+                                       n[POSITION_BITS],
+                                       n[VALUE_BITS],
+                                       n[CODEBOOK],
+                                       n[CODED_POSITIONS],
+                                       n[CODED_VALUES],
+                                       n[RIGHT]};
   any = format;
-  const kernels_coded_weights weights = {n[DEPTH], n[CHANNELS], t->stream, t->table, n[TABLE_STEP], stage_of(t)};
+  /* Where all is symbols there is no first stream. */
+  const uint8_t *stream = n[STREAM_BYTES] > 2 * KERNELS_CODED_PAD ? t->stream : NULL;
+  const kernels_rans_model gaps = {t->slots[0], t->entries[0], n[GAPS_SHIFT]};
+  const kernels_rans_model values = {t->slots[1], t->entries[1], n[VALUES_SHIFT]};
+  const kernels_coded_weights weights = {n[DEPTH], n[CHANNELS], stream, t->table,   n[TABLE_STEP],
+                                         t->code,  gaps,        values, stage_of(t)};
   if (n[CONV]) {
     const kernels_coded_conv_params params = {window_of(t), n[INPUT_CHANNELS], n[INPUT_ZERO_POINT], weights};
     coded_conv(&params, t->input, t->scratch, t->coded);

@@ -11,7 +11,7 @@ import numpy as np
 
 from convert.compiled import host
 from convert.compiled.formats import catalogue
-from convert.compiled.formats.packing import Packed
+from convert.compiled.formats.packing import PAD, Packed
 
 _SOURCE = Path(__file__).with_name("coded_calls.c")
 _KERNELS = ("coded", "conv", "matmul")
@@ -90,19 +90,26 @@ class Call:
         """The call as coded_calls.c reads it."""
         at, packed, stage = self.packed.layout, self.packed, self.stage
         channels, depth = self.weights.shape
-        table = np.zeros(0, np.int8) if packed.table is None else packed.table
+        none = np.zeros(0, np.uint8)
+        table = none if packed.table is None else packed.table
+        code = none if packed.code is None else packed.code
+        models = (packed.gaps, packed.values)
+        sizes = [number for m in models for number in ((0, 0) if m is None else (len(m.symbols), m.shift))]
+        tables = [array for m in models if m is not None for array in m.tables.values()]
         window = self.window
         pixel = 0 if window is None else depth // (window.kernel[0] * window.kernel[1])
         right = int((stage.shift <= -2).all())
         numbers = [
             *(int(window is not None), _POSITIONS.index(at.positions), at.count_bytes, at.position_bits),
-            *(at.value_bits, int(at.codebook), right, depth, channels, packed.table_step),
+            *(at.value_bits, int(at.codebook), int(at.coded_positions), int(at.coded_values), right),
+            *(depth, channels, packed.table_step),
             *(0 if window else self.input.size // depth, pixel, self.input_zero_point),
             *(int(stage.shift.size > 1), stage.zero_point, stage.minimum, stage.maximum),
-            *(packed.stream.size, table.size, self.input.size, self.output_bytes),
+            *(packed.stream.size, table.size, code.size, *sizes, self.input.size, self.output_bytes),
             *([0] * 13 if window is None else window.numbers),
         ]
-        arrays = (packed.stream, table, self.weights, stage.bias, stage.multiplier, stage.shift, self.input)
+        arrays = [packed.stream, table, code, *tables]
+        arrays += [self.weights, stage.bias, stage.multiplier, stage.shift, self.input]
         return struct.pack(f"<{len(numbers)}i", *numbers) + b"".join(a.tobytes() for a in arrays)
 
 
@@ -165,10 +172,16 @@ def filled(call: Call) -> Call:
 
 
 def damaged(call: Call, rng: np.random.Generator) -> Call:
-    """The call with its stream's bytes, not the pads', changed: some bits, a byte, or a stretch of anything."""
-    stream = call.packed.stream.copy()
-    body = stream[8:-8]
-    if body.size:
+    """The call with its streams' bytes, not the pads' nor tables, changed: some bits, a byte, or a stretch of anything.
+
+    One of both where a format has two.
+    """
+    packed = call.packed
+    stream = packed.stream.copy()
+    code = None if packed.code is None else packed.code.copy()
+    bodies = [body for body in (stream[PAD:-PAD], code) if body is not None and body.size]
+    if bodies:
+        body = bodies[int(rng.integers(len(bodies)))]
         kind = rng.integers(3)
         at = int(rng.integers(body.size))
         if kind == 0:
@@ -179,4 +192,4 @@ def damaged(call: Call, rng: np.random.Generator) -> Call:
         else:
             stretch = body[at : at + int(rng.integers(1, 65))]
             stretch[:] = rng.integers(0, 256, stretch.size)
-    return replace(call, packed=replace(call.packed, stream=stream))
+    return replace(call, packed=replace(packed, stream=stream, code=code))

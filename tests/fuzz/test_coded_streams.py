@@ -111,7 +111,7 @@ def assert_equal(program: Path, calls: list[Call]) -> None:
 LONG = st.one_of(st.integers(1, 70), st.integers(200, 700))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(weights_of(LONG), st.sampled_from([1, 2, 4, 5]))
 def test_rows_in_every_format(program: Path, case: tuple[Array, Rng], rows: int) -> None:
     weights, rng = case
@@ -128,7 +128,7 @@ PADS = st.tuples(st.integers(0, 2), st.integers(0, 2))
 WINDOWS = st.builds(Window, st.integers(1, 2), SIDES, SMALL, STEPS, STEPS, PADS).filter(lambda w: min(w.output) > 0)
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), WINDOWS, st.integers(1, 9), st.integers(-128, 127))
 def test_convolutions_in_every_format(
     program: Path, data: st.DataObject, window: Window, pixel: int, zero_point: int
@@ -148,7 +148,11 @@ def test_all_formats_were_there() -> None:
     assert names == set(FORMATS)
     layouts = {packed.layout for kind in KINDS for _, packed in formats(kind(rng, (3, 40)).astype(np.int8))}
     assert {layout.positions for layout in layouts} == {"all", "gaps", "bitmap", "two_of_four", "blocks"}
-    assert {layout.codebook for layout in layouts} == {False, True}
+    assert {(layout.codebook, layout.coded_positions, layout.coded_values) for layout in layouts} == {
+        *((book, False, False) for book in (False, True)),
+        *((book, True, False) for book in (False, True)),
+        *((False, position, True) for position in (False, True)),
+    }
 
 
 def damage(seed: int, count: int) -> list[Call]:
@@ -167,15 +171,15 @@ def damage(seed: int, count: int) -> list[Call]:
 def fixed_places(call: Call) -> bool:
     """Whether no field says where to read: places are given by the depth alone, or stay in their block."""
     depth = call.weights.shape[1]
-    at = call.packed.layout.positions
-    return at == "all" or (at == "two_of_four" and depth % 4 == 0)
+    at = call.packed.layout
+    return not at.coded_values and (at.positions == "all" or (at.positions == "two_of_four" and depth % 4 == 0))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_damaged_streams_only_read(program: Path, seed: int) -> None:
     """Streams are constants of the image, which its checksum protects. Damaged ones give wrong sums and, where they say
     places, may read elsewhere; but nothing is written outside of the output, and every call ends."""
-    calls = damage(seed, 2 * len(KINDS))
+    calls = damage(seed, len(KINDS))
     found = run_damaged(program, calls)
     wrong = [f"{call.packed.layout}: {f.words}" for call, f in zip(calls, found, strict=True) if f and f.kind != "READ"]
     assert not wrong, wrong[0][:3000]
@@ -186,8 +190,8 @@ def test_damaged_streams_only_read(program: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3, 6))
 def test_fixed_places_are_safe_on_any_bytes(program: Path, seed: int) -> None:
     """Dense and 2:4 streams read nothing outside, whatever their bytes, where codebooks are filled up."""
-    calls = [filled(call) for call in damage(seed, 2 * len(KINDS)) if fixed_places(call)]
-    assert len(calls) > 60
+    calls = [filled(call) for call in damage(seed, len(KINDS)) if fixed_places(call)]
+    assert len(calls) > 30
     found = run_damaged(program, calls)
     wrong = [f"{call.packed.layout}: {f.words}" for call, f in zip(calls, found, strict=True) if f]
     assert not wrong, wrong[0][:3000]
