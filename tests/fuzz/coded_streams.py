@@ -94,7 +94,7 @@ class Call:
         table = none if packed.table is None else packed.table
         code = none if packed.code is None else packed.code
         models = (packed.gaps, packed.values)
-        sizes = [number for m in models for number in ((0, 0) if m is None else (len(m.symbols), m.shift))]
+        sizes = [number for m in models for number in ((0, 0) if m is None else (m.tables["entries"].size, m.shift))]
         tables = [array for m in models if m is not None for array in m.tables.values()]
         window = self.window
         pixel = 0 if window is None else depth // (window.kernel[0] * window.kernel[1])
