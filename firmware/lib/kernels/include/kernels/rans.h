@@ -26,8 +26,7 @@
  * that number is 0 it is a run of consecutive symbols, the byte the first one's, and a second word has the slots of
  * each symbol, and from bit 16 those of all. Entries lie in the order of their slots. */
 typedef struct {
-  const KERNELS_FLASH uint8_t
-      *slots; /* [4096 >> shift]: for each 2^shift slots the word where the entry of the first begins */
+  const KERNELS_FLASH uint8_t *slots; /* [4096 >> shift]: the word where the entry of each first of 2^shift begins */
   const KERNELS_FLASH uint32_t *entries;
   int32_t shift; /* 4..12 */
 } kernels_rans_model;
