@@ -47,7 +47,8 @@ from convert import source as sources
 from convert import vectors as test_vectors
 from convert.cache import Cache, atomic_write, digest
 from convert.compiled import avr, device, host
-from convert.compress import MAX_INSTRUCTIONS, Compress
+from convert.compiled.formats import choose
+from convert.compress import MAX_INSTRUCTIONS, NONE, Compress
 from convert.console import Ui
 from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
@@ -80,7 +81,7 @@ class Job:
     allow_custom_code: bool
     timeout: float
     optimize: compiled.Optimize = "speed"
-    compress: Compress | None = None  # None: as the recipe says
+    compress: Compress | None = None  # None: as the recipe says, which `run` looks up
     seed: int = 1
 
 
@@ -103,8 +104,9 @@ class Draft:
 
 def run(job: Job, ui: Ui) -> Draft:
     """Run all stages; once the model is known, a PipelineError leaves this after the report was written."""
-    job = replace(job, runtime=_wanted(job))
+    job = replace(job, runtime=_wanted(job), compress=_stored(job))
     choice = _resolve(job, ui)
+    _check_compress(job, choice)
     source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
     g = source.family.read(source.data)
     first = report.Report(
@@ -163,6 +165,23 @@ def _wanted(job: Job) -> toolchain.Wanted:
     if job.runtime != "auto" or job.tflm_dir is not None:
         raise UsageError(f"{what} a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
     return "tree"
+
+
+def _stored(job: Job) -> Compress:
+    """How weights are to be stored: as the command line says, else the recipe."""
+    from training import recipe as recipes
+
+    if job.compress is not None or job.model is not None:
+        return job.compress or NONE
+    firmware = recipes.load(job.recipe).firmware
+    return Compress(firmware.compress, firmware.max_instructions)
+
+
+def _check_compress(job: Job, choice: toolchain.Choice | ToolError) -> None:
+    """UsageError, before a long training, for weight formats that the runtime does not have."""
+    runtime = job.runtime if isinstance(choice, ToolError) else choice.runtime
+    if runtime == "compiled":
+        choose.check((job.compress or NONE).mode)
 
 
 def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
@@ -232,7 +251,6 @@ def _train(job: Job, ui: Ui) -> Source:
         require=require,
         family=family,
         features=features,
-        compress=Compress(recipe.firmware.compress, recipe.firmware.max_instructions),
     )
 
 
@@ -326,10 +344,11 @@ def _emit(
         for text in tflm.check_arduino(g):
             draft.warn(text, ui)
     with ui.stage("generate") as stage:
-        compress = job.compress or source.compress
         found = project.images(
-            job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), compress
+            job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), job.compress or NONE
         )
+        if (image := found.get(wanted)) is not None:
+            draft.update(compression=image.compression)
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
         manifest |= {"reference": source.family.judge, "file": source.family.file}
         features = source.features(g) if source.features is not None else {}
@@ -420,15 +439,18 @@ def _locate(
         return source.family.locate(g, vectors)
     try:
         expected = golden.run(g, vectors, layers=True).layers or {}
+        model = compiled.compile_model(g, job.board.target, job.optimize, job.compress or NONE)
         if job.board.target == "cortex_m4" and device.available():
             place = "in QEMU's bare Cortex-M4"
-            _, actual = device.run(compiled.compile_model(g, job.board.target, job.optimize), vectors, layers=True)
+            _, actual = device.run(model, vectors, layers=True)
         elif job.board.target == "avr" and avr.available():
             place = "in simavr"
-            _, actual = avr.run(compiled.compile_model(g, job.board.target, job.optimize), vectors, layers=True)
+            _, actual = avr.run(model, vectors, layers=True)
         else:
             place = "on the host"
-            _, actual = host.run(compiled.compile_model(g), vectors, layers=True)
+            _, actual = host.run(
+                compiled.compile_model(g, "portable", "speed", job.compress or NONE), vectors, layers=True
+            )
     except PipelineError as e:
         return f"(The layer could not be located: {e})"
     for op in g.operators:

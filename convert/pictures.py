@@ -90,6 +90,36 @@ def histogram(counts: Sequence[int], edges: Sequence[float], unit: str, title: s
     return png(figure)
 
 
+Point = tuple[str, int, int, bool]  # format, bytes, instructions, taken
+
+
+def trade_offs(panels: Sequence[tuple[str, Sequence[Point]]], title: str) -> bytes:
+    """Bytes against instructions of the ways to store a layer's weights, a plot a layer; what was taken is filled."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = figure_of(4.2 * columns, 3.4 * rows + 0.4, rows, columns)
+    grid = [axes] if len(panels) == 1 else list(axes.flat)
+    for axis, (name, points) in zip(grid, panels, strict=False):
+        for label, flash, instructions, taken in points:
+            axis.scatter(flash, instructions, s=60, color=_FILL if taken else "white", edgecolor=_FILL, zorder=3)
+            place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 7.5, "zorder": 4}
+            axis.annotate(label, (flash, instructions), fontweight="bold" if taken else "normal", **place)
+        for scale in (axis.set_xscale, axis.set_yscale):
+            scale("log")
+        axis.margins(0.25, 0.15)
+        axis.set_title(name, fontsize=9)
+        axis.grid(color=_GRID)
+        axis.set_axisbelow(True)
+        axis.set_xlabel("bytes in flash")
+        axis.set_ylabel("instructions an inference")
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    for axis in grid[len(panels) :]:
+        axis.set_visible(False)
+    figure.suptitle(title, fontsize=10)
+    return png(figure)
+
+
 _FAMILIES = (
     ("DEPTHWISE", "#e08e45"),
     ("CONV", "#0b7a75"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from convert import compiled, emit, tflm, vectors
+from convert import compiled, compression_report, emit, tflm, vectors
 from convert.boards import Board, Runtime
 from convert.compiled import Optimize
 from convert.compress import NONE, Compress
@@ -24,6 +24,7 @@ class Image:
     arena: int
     weights: int
     plan: Mapping[str, int | str] = field(default_factory=dict)  # what is known of the arena's plan, for the report
+    compression: compression_report.Compression | None = None
 
 
 def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
@@ -37,7 +38,8 @@ def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
 def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize, compress: Compress) -> Image:
     model = compiled.compile_model(graph, board.target, optimize, compress)
     files = {**model.render(), "layers.json": json.dumps([asdict(layer) for layer in model.layers], indent=1) + "\n"}
-    return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model))
+    stored = compression_report.of(model, compress)
+    return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model), stored)
 
 
 def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:

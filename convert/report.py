@@ -14,8 +14,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from convert import energy, latency
+from convert import compression_report, energy, latency
 from convert.cache import atomic_write
+from convert.compression_report import Compression
 from convert.emit import render
 from convert.energy import Energy
 from convert.golden import ArenaUse
@@ -129,6 +130,7 @@ class Report(_Section):
     stages: tuple[Stage, ...] = ()
     layers: tuple[Layer, ...] = ()
     artifacts: dict[str, str] = {}  # paths relative to the output folder
+    compression: Compression | None = None  # of weights, in the compiled runtime
     peers: dict[str, dict[str, int | float | str | None]] = {}
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
@@ -146,9 +148,20 @@ class Report(_Section):
                     "percent": percent,
                     "plan": arena_plan(self.memory),
                     "estimates": estimates(self),
+                    "picture": self._picture(output),
+                    "stored": None if self.compression is None else compression_report.sentence(self.compression),
                 },
             ),
         )
+
+    def _picture(self, output: Path) -> str | None:
+        """The name of the picture of weight formats in the output folder, once it is drawn."""
+        title = f"{self.model.name}: ways to store each layer's weights"
+        drawn = None if self.compression is None else compression_report.picture(self.compression, title)
+        if drawn is None:
+            return None
+        atomic_write(output / compression_report.PICTURE, drawn)
+        return compression_report.PICTURE
 
 
 def model_of(name: str, graph: Graph) -> Model:
@@ -249,6 +262,8 @@ def _facts(r: Report) -> list[tuple[str, str]]:
     facts.append(("runtime", f"{r.runtime}, environment {r.environment}"))
     if (text := arena_plan(r.memory)) is not None:
         facts.append(("arena", text))
+    if r.compression is not None:
+        facts.append(("weights", compression_report.sentence(r.compression)))
     if s.passed is not None:
         verdict = "every byte equal to" if s.passed else f"{s.mismatches} vectors DIFFER from"
         facts.append(("emulator", f"{s.emulator}: {s.vectors} vectors, {verdict} {r.reference}; probe {s.probe_fnv}"))
@@ -281,6 +296,7 @@ def show(report: Report, output: Path, console: Console) -> None:
         facts.add_row(label, Text(text))
     notes = [Text(f"note: {note}", style="yellow") for note in report.notes]
     title = Text(f"{report.model.name} on {report.board_name}")
-    console.print(Panel(Group(facts, _memory_rows(report), *notes), title=title, title_align="left"))
+    stored = [] if report.compression is None else [compression_report.table(report.compression)]
+    console.print(Panel(Group(facts, *stored, _memory_rows(report), *notes), title=title, title_align="left"))
     near = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     console.print(f"report: {near / FILE} and {PAGE}", soft_wrap=True, highlight=False, markup=False)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from convert import golden, graph, keras_import, quantize, report, variants
 from convert.cache import Cache, code_version, digest
-from convert.compress import NONE, Compress
 from convert.console import Ui
 from convert.graph import Graph
 
@@ -65,7 +64,6 @@ class Source:
     notes: tuple[str, ...] = ()
     features: Callable[[Graph], Mapping[str, str]] | None = None  # sources for live applications
     family: Family = TFLITE
-    compress: Compress = NONE  # what the recipe says of weights in flash
 
 
 def quantized(

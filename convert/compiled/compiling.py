@@ -39,7 +39,7 @@ def compile_model(
         return dense
     choice = choose.choose(dense, lowered, compress)
     coded = _planned(graph, choice.layers, target, optimize)
-    return replace(coded, formats=choice.decided, decoder_bytes=choice.code)
+    return replace(coded, formats=choice.decided, decoder_bytes=choice.code, dense=dense)
 
 
 def _planned(graph: Graph, layers: tuple[Layer, ...], target: Target, optimize: Optimize) -> CompiledModel:

@@ -71,6 +71,7 @@ class CompiledModel:
     optimize: Optimize = "speed"
     formats: tuple[LayerChoice, ...] = ()  # how weights are stored, of layers that had a choice
     decoder_bytes: int | None = 0  # code of the kernels that decode them; None: not counted
+    dense: "CompiledModel | None" = None  # the same with dense weights, where they are stored otherwise
 
     @property
     def arena_bytes(self) -> int:

@@ -86,8 +86,11 @@ def _rans(weights: Array) -> Iterator[Packed | None]:
     yield packing.coded(weights)
 
 
-def _rans_gaps(weights: Array) -> Iterator[Packed | None]:
+def _rans_gaps_values(weights: Array) -> Iterator[Packed | None]:
     yield packing.coded_gaps(weights, None)
+
+
+def _rans_gaps(weights: Array) -> Iterator[Packed | None]:
     for values in _values(weights):
         yield packing.coded_gaps(weights, values)
 
@@ -117,14 +120,17 @@ FORMATS: Mapping[str, _Variants] = {
     "blocks": _blocks,
     "rans": _rans,
     "rans_gaps": _rans_gaps,
+    "rans_gaps_values": _rans_gaps_values,
     "rans_bitmap": _rans_values(packing.bitmap),
     "rans_two_of_four": _rans_values(packing.two_of_four),
     "rans_blocks": _rans_values(packing.blocks),
 }
 
 
-def options(layer: Layer) -> list[Option]:
+def options(layer: Layer, *, wide: bool) -> list[Option]:
     """The formats that hold a portable layer's weights, each in its smallest variant; none for other operators.
+
+    With `wide`, tiles of pixels hold int16, which is faster where the processor multiplies halfwords.
 
     `layer` is what the lowering gave: kernels_matmul_s8, or kernels_conv_s8 without groups.
     """
@@ -135,7 +141,7 @@ def options(layer: Layer) -> list[Option]:
     for name, variants in FORMATS.items():
         packed = [p for p in variants(weights) if p is not None]
         if packed:
-            found.append(Option(name, _coded(layer, weights.shape, min(packed, key=lambda p: p.nbytes))))
+            found.append(Option(name, _coded(layer, weights.shape, min(packed, key=lambda p: p.nbytes), wide)))
     return found
 
 
@@ -153,7 +159,7 @@ _KINDS = {"kernels_matmul_s8": "matmul", "kernels_conv_s8": "conv"}
 _POSITIONS = {name: f"KERNELS_CODED_{name.upper()}" for name in ("all", "gaps", "bitmap", "two_of_four", "blocks")}
 
 
-def _coded(layer: Layer, shape: tuple[int, int], packed: Packed) -> Layer:
+def _coded(layer: Layer, shape: tuple[int, int], packed: Packed, wide: bool) -> Layer:
     stage = layer.params["stage"]
     assert isinstance(stage, Mapping)
     shift = stage["shift"]
@@ -169,14 +175,18 @@ def _coded(layer: Layer, shape: tuple[int, int], packed: Packed) -> Layer:
         int(at.codebook),
         int(at.coded_positions),
         int(at.coded_values),
+        int(wide and not single),
         right,
     ]
     kernel = "_".join(["coded", kind, at.positions, *map(str, numbers)])
     arguments = ", ".join([kernel, _POSITIONS[at.positions], *map(str, numbers)])
-    return _layer(layer, shape, packed, kernel, f"KERNELS_CODED_{kind.upper()}({arguments})")
+    definition = f"KERNELS_CODED_{kind.upper()}({arguments})"
+    return _layer(layer, shape, packed, kernel, definition, TILE * shape[1] << wide)
 
 
-def _layer(layer: Layer, shape: tuple[int, int], packed: Packed, kernel: str, definition: str) -> Layer:
+def _layer(
+    layer: Layer, shape: tuple[int, int], packed: Packed, kernel: str, definition: str, scratch_bytes: int
+) -> Layer:
     channels, depth = shape
     at = packed.layout
     weights: dict[str, Value] = {"depth": depth, "channels": channels}
@@ -202,14 +212,14 @@ def _layer(layer: Layer, shape: tuple[int, int], packed: Packed, kernel: str, de
         assert isinstance(pixel, int)
         names = ("window", "input_channels", "input_zero_point")
         params = {name: layer.params[name] for name in names} | {"weights": weights}
-        coded = replace(coded, params=params, params_type="kernels_coded_conv_params", scratch_bytes=TILE * depth)
+        coded = replace(coded, params=params, params_type="kernels_coded_conv_params", scratch_bytes=scratch_bytes)
         return overlap.overlapping(coded, overlap.windowed(window, pixel, channels, block=TILE))
     rows = layer.params["rows"]
     assert isinstance(rows, int)
     coded = replace(coded, params={"rows": rows, "weights": weights}, params_type="kernels_coded_matmul_params")
     if rows == 1:
         return overlap.overlapping(coded, overlap.rows(1, depth, channels, store=1))
-    coded = replace(coded, scratch_bytes=TILE * depth)
+    coded = replace(coded, scratch_bytes=scratch_bytes)
     return overlap.overlapping(coded, overlap.rows(rows, depth, channels, block=TILE))
 
 

@@ -45,7 +45,7 @@ def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress
     """
     check(compress.mode)
     portable = {layer.op.index: layer for layer in lowered}
-    found = [options(portable[layer.op.index]) for layer in compiled.lowered]
+    found = [options(portable[layer.op.index], wide=compiled.target == "cortex_m4") for layer in compiled.lowered]
     if compress.mode == "auto":
         if not placement.solver_present():
             raise ToolError(

@@ -201,11 +201,11 @@ def coded(weights: Array) -> Packed:
 
 
 def coded_gaps(weights: Array, values: Values | None) -> Packed | None:
-    """As `gaps`, with gaps as symbols, and weights too where no `values` are given; those have four bits or eight."""
+    """As `gaps`, with gaps as symbols, and weights too where no `values` are given."""
     places = [_bridged(np.flatnonzero(row), 8) for row in weights]
     bridged = sum(map(len, places)) > np.count_nonzero(weights)
     width = _count_bytes(np.array([len(p) for p in places]))
-    if width == 0 or (values is not None and ((bridged and not values.zero) or 4 < values.bits < 8)):
+    if width == 0 or (values is not None and bridged and not values.zero):
         return None
     steps = np.concatenate([np.diff(p, prepend=-1) - 1 for p in places]).astype(np.uint8)
     model = rans.fit(steps)

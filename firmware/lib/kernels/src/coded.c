@@ -1,33 +1,42 @@
 #include "kernels/coded.h"
 
-void kernels_coded_spread(const int8_t *from, kernels_int count, int8_t *to) {
-  for (const int8_t *end = from + count; from != end; to += KERNELS_CODED_TILE) *to = *from++;
+void kernels_coded_spread(const int8_t *from, kernels_int count, kernels_int wide, int8_t *to) {
+  const int8_t *end = from + count;
+  if (wide) {
+    for (int16_t *out = (int16_t *)(void *)to; from != end; out += KERNELS_CODED_TILE) *out = *from++;
+  } else {
+    for (; from != end; to += KERNELS_CODED_TILE) *to = *from++;
+  }
 }
 
-static int8_t *fill(int8_t value, kernels_int count, int8_t *to) {
-  for (; count > 0; count--, to += KERNELS_CODED_TILE) *to = value;
-  return to;
+static void fill(int8_t value, kernels_int count, kernels_int wide, int8_t *to) {
+  for (; count > 0; count--) {
+    kernels_coded_spread(&value, 1, wide, to);
+    to += KERNELS_CODED_TILE << wide;
+  }
 }
 
 void kernels_coded_gather(const kernels_coded_conv_params *params, const int8_t *image, kernels_int y, kernels_int x,
-                          int8_t *to) {
+                          kernels_int wide, int8_t *to) {
   const kernels_window *w = &params->window;
   const kernels_int channels = params->input_channels;
+  const kernels_int tap = (channels * KERNELS_CODED_TILE) << wide;
   const int8_t zero = (int8_t)params->input_zero_point;
   kernels_int row = y * w->stride_height - w->pad_top;
   for (kernels_int i = 0; i < w->height; i++, row += w->dilation_height) {
+    const int8_t *line = image + row * w->input_width * channels;
     kernels_int column = x * w->stride_width - w->pad_left;
-    if (row < 0 || row >= w->input_height) {
-      to = fill(zero, w->width * channels, to);
+    const int inside = row >= 0 && row < w->input_height;
+    if (inside && w->dilation_width == 1 && column >= 0 && column + w->width <= w->input_width) {
+      kernels_coded_spread(line + column * channels, w->width * channels, wide, to);
+      to += w->width * tap;
       continue;
     }
-    const int8_t *line = image + row * w->input_width * channels;
-    for (kernels_int j = 0; j < w->width; j++, column += w->dilation_width) {
-      if (column < 0 || column >= w->input_width) {
-        to = fill(zero, channels, to);
+    for (kernels_int j = 0; j < w->width; j++, column += w->dilation_width, to += tap) {
+      if (inside && column >= 0 && column < w->input_width) {
+        kernels_coded_spread(line + column * channels, channels, wide, to);
       } else {
-        kernels_coded_spread(line + column * channels, channels, to);
-        to += channels * KERNELS_CODED_TILE;
+        fill(zero, channels, wide, to);
       }
     }
   }

@@ -65,6 +65,7 @@ typedef struct {
   kernels_int codebook;        /* 1: values are indices into the table */
   kernels_int coded_positions; /* 1: gaps are symbols */
   kernels_int coded_values;    /* 1: weights are symbols, bytes of int8 */
+  kernels_int wide;            /* 1: tiles hold int16, which is faster with Arm's DSP extension */
   kernels_int right;           /* 1: every shift of the output stage is -2 or less, which is faster */
 } kernels_coded_format;
 
@@ -92,13 +93,12 @@ typedef struct {
   kernels_coded_weights weights; /* of an output channel: [height][width][input_channels] */
 } kernels_coded_conv_params;
 
-/* Puts `count` bytes into every KERNELS_CODED_TILE-th byte from `to` on. */
-void kernels_coded_spread(const int8_t *from, kernels_int count, int8_t *to);
+/* Puts `count` bytes into every KERNELS_CODED_TILE-th element from `to` on: int8, or int16 where `wide` is 1. */
+void kernels_coded_spread(const int8_t *from, kernels_int count, kernels_int wide, int8_t *to);
 
-/* Puts the window of output pixel (y, x) of one image into every KERNELS_CODED_TILE-th byte from `to` on, in the order
- * of the weights. */
+/* Puts the window of output pixel (y, x) of one image there in the same way, in the order of the weights. */
 void kernels_coded_gather(const kernels_coded_conv_params *params, const int8_t *image, kernels_int y, kernels_int x,
-                          int8_t *to);
+                          kernels_int wide, int8_t *to);
 
 #define KERNELS_CODED_INLINE static inline __attribute__((always_inline))
 
@@ -140,25 +140,36 @@ KERNELS_CODED_INLINE int32_t kernels_coded_value(const kernels_coded_format f, u
   return (int32_t)(field << (32 - f.value_bits)) >> (32 - f.value_bits);
 }
 
+/* Bytes from an input, or a tile's inputs, to the next ones. */
+KERNELS_CODED_INLINE kernels_int kernels_coded_step(const kernels_coded_format f, kernels_int tile) {
+  return tile == 1 ? 1 : tile << f.wide;
+}
+
 /* Adds a weight's products with the input, or the inputs of all pixels of a tile, at `x`. */
-KERNELS_CODED_INLINE void kernels_coded_multiply(kernels_int tile, const int8_t *x, int32_t weight, int32_t *sums) {
+KERNELS_CODED_INLINE void kernels_coded_multiply(const kernels_coded_format f, kernels_int tile, const int8_t *x,
+                                                 int32_t weight, int32_t *sums) {
   if (tile == 1) {
     sums[0] += *x * (kernels_int)weight;
     return;
   }
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
-  uint32_t four;
-  __builtin_memcpy(&four, __builtin_assume_aligned(x, 4), 4);
-  const int32_t even = kernels_m4_sxtb16(four), odd = kernels_m4_sxtb16_odd(four);
-  sums[0] = kernels_m4_smlabb(even, weight, sums[0]);
-  sums[1] = kernels_m4_smlabb(odd, weight, sums[1]);
-  sums[2] = kernels_m4_smlatb(even, weight, sums[2]);
-  sums[3] = kernels_m4_smlatb(odd, weight, sums[3]);
+  int32_t first, second;
+  if (f.wide) {
+    __asm__("ldrd %0, %1, %2" : "=r"(first), "=r"(second) : "o"(*(const uint64_t *)__builtin_assume_aligned(x, 4)));
+  } else {
+    const uint32_t four = *(const uint32_t *)__builtin_assume_aligned(x, 4);
+    first = kernels_m4_sxtb16(four);
+    second = kernels_m4_sxtb16_odd(four);
+  }
+  sums[0] = kernels_m4_smlabb(first, weight, sums[0]);
+  sums[f.wide ? 2 : 1] = kernels_m4_smlabb(second, weight, sums[f.wide ? 2 : 1]);
+  sums[f.wide ? 1 : 2] = kernels_m4_smlatb(first, weight, sums[f.wide ? 1 : 2]);
+  sums[3] = kernels_m4_smlatb(second, weight, sums[3]);
 #else
-  sums[0] += x[0] * (kernels_int)weight;
-  sums[1] += x[1] * (kernels_int)weight;
-  sums[2] += x[2] * (kernels_int)weight;
-  sums[3] += x[3] * (kernels_int)weight;
+  const int16_t *wide = (const int16_t *)(const void *)x;
+  for (kernels_int p = 0; p < KERNELS_CODED_TILE; p++) {
+    sums[p] += (f.wide ? wide[p] : x[p]) * (kernels_int)weight;
+  }
 #endif
 }
 
@@ -174,16 +185,17 @@ typedef struct {
 /* Weight `k` of a group; `x` of the state is that of the group's first input for positions in fixed places. */
 KERNELS_CODED_INLINE void kernels_coded_record(const kernels_coded_format f, kernels_int tile, kernels_coded_state *s,
                                                kernels_coded_group where, kernels_coded_group what, kernels_int k) {
+  const kernels_int step = kernels_coded_step(f, tile);
   const int32_t weight = kernels_coded_value(f, kernels_coded_field(what, k, f.value_bits), s->table);
   if (f.positions == KERNELS_CODED_GAPS) {
     /* The inputs of the weights themselves are in `k`, and are stepped over with the group. */
-    s->x += (kernels_int)kernels_coded_field(where, k, f.position_bits) * tile;
-    kernels_coded_multiply(tile, s->x + k * tile, weight, s->sums);
+    s->x += (kernels_int)kernels_coded_field(where, k, f.position_bits) * step;
+    kernels_coded_multiply(f, tile, s->x + k * step, weight, s->sums);
   } else if (f.positions == KERNELS_CODED_TWO_OF_FOUR) {
     const kernels_int place = 4 * (k / 2) + (kernels_int)kernels_coded_field(where, k, 2);
-    kernels_coded_multiply(tile, s->x + place * tile, weight, s->sums);
+    kernels_coded_multiply(f, tile, s->x + place * step, weight, s->sums);
   } else {
-    kernels_coded_multiply(tile, s->x + k * tile, weight, s->sums);
+    kernels_coded_multiply(f, tile, s->x + k * step, weight, s->sums);
   }
 }
 
@@ -198,7 +210,7 @@ KERNELS_CODED_INLINE void kernels_coded_groups(const kernels_coded_format f, ker
   const kernels_int where_bits = f.positions == KERNELS_CODED_GAPS          ? f.position_bits
                                  : f.positions == KERNELS_CODED_TWO_OF_FOUR ? 2
                                                                             : 0;
-  const kernels_int span = kernels_coded_span(f) * tile;
+  const kernels_int span = kernels_coded_span(f) * kernels_coded_step(f, tile);
   kernels_int groups = (count + 7) >> 3;
   kernels_coded_state s = *state;
   kernels_coded_group where = {0, 0}, what;
@@ -281,23 +293,24 @@ KERNELS_CODED_INLINE void kernels_coded_bits(const kernels_coded_format f, kerne
                                              const kernels_coded_weights *w, kernels_int each,
                                              kernels_coded_state *state) {
   const kernels_int bytes = (w->depth / each + 7) >> 3;
+  const kernels_int step = kernels_coded_step(f, tile);
   kernels_rans symbols = state->symbols;
   const KERNELS_FLASH uint8_t *at = state->stream, *values = at + bytes;
   const KERNELS_FLASH uint8_t *const end = values;
   const int8_t *x = state->x;
   kernels_int k = 0;
-  for (; at != end; x += 8 * each * tile) {
+  for (; at != end; x += 8 * each * step) {
     const int8_t *next = x;
-    for (unsigned bits = *at++; bits != 0; bits >>= 1, next += each * tile) {
+    for (unsigned bits = *at++; bits != 0; bits >>= 1, next += each * step) {
       /* To the next set bit at once: bytes of a sparse row have few. */
       const kernels_int skipped = kernels_coded_zeros(bits);
       bits >>= (unsigned)skipped;
-      next += skipped * each * tile;
+      next += skipped * each * step;
       for (kernels_int j = 0; j < each; j++, k++) {
         const int32_t weight =
             f.coded_values ? (int8_t)kernels_rans_next(&symbols, w->values)
                            : kernels_coded_value(f, kernels_coded_single(values, k, f.value_bits), state->table);
-        kernels_coded_multiply(tile, next + j * tile, weight, state->sums);
+        kernels_coded_multiply(f, tile, next + j * step, weight, state->sums);
       }
     }
   }
@@ -310,33 +323,25 @@ KERNELS_CODED_INLINE void kernels_coded_symbols(const kernels_coded_format f, ke
                                                 const kernels_coded_weights *w, kernels_int count,
                                                 kernels_coded_state *state) {
   const kernels_rans_model gaps = w->gaps, values = w->values;
-  const kernels_int step = f.positions == KERNELS_CODED_TWO_OF_FOUR ? 2 : 1; /* inputs a weight, before its place */
-  const kernels_int bits = f.coded_values ? 2 : f.value_bits;                /* of a field in the first stream */
+  const kernels_int step = kernels_coded_step(f, tile);
+  const kernels_int inputs = f.positions == KERNELS_CODED_TWO_OF_FOUR ? 2 : 1; /* a weight, before its place */
+  const kernels_int bits = f.coded_values ? 2 : f.value_bits;                  /* of a field in the first stream */
   const int fields = !f.coded_values || f.positions == KERNELS_CODED_TWO_OF_FOUR;
-  const KERNELS_FLASH uint8_t *from = state->stream;
+  const KERNELS_FLASH uint8_t *const from = state->stream;
   kernels_rans symbols = state->symbols;
   const int8_t *x = state->x;
-  uint32_t group = 0;
   if (fields) state->stream += (count * bits + 7) >> 3;
   for (kernels_int k = 0; k < count; k++) {
-    uint32_t field = 0;
-    if (fields) {
-      if ((k & 7) == 0) {
-        group = bits == 8 ? 0 : kernels_coded_word(from);
-        from += bits == 8 ? 0 : bits;
-      }
-      field = bits == 8 ? *from++ : group & ((1u << bits) - 1u);
-      group >>= bits & 7;
-    }
-    if (f.coded_positions) x += kernels_rans_next(&symbols, gaps) * tile;
+    const uint32_t field = fields ? kernels_coded_single(from, k, bits) : 0;
+    if (f.coded_positions) x += kernels_rans_next(&symbols, gaps) * step;
     const int32_t weight =
         f.coded_values ? (int8_t)kernels_rans_next(&symbols, values) : kernels_coded_value(f, field, state->table);
     if (f.positions == KERNELS_CODED_TWO_OF_FOUR) {
-      kernels_coded_multiply(tile, x + ((k & 1 ? -2 : 0) + (kernels_int)field) * tile, weight, state->sums);
+      kernels_coded_multiply(f, tile, x + ((k & 1 ? -2 : 0) + (kernels_int)field) * step, weight, state->sums);
     } else {
-      kernels_coded_multiply(tile, x, weight, state->sums);
+      kernels_coded_multiply(f, tile, x, weight, state->sums);
     }
-    x += step * tile;
+    x += inputs * step;
   }
   state->symbols = symbols;
 }
@@ -377,20 +382,27 @@ KERNELS_CODED_INLINE void kernels_coded_channel(const kernels_coded_format f, ke
   }
 }
 
-KERNELS_CODED_INLINE int8_t kernels_coded_output(const kernels_coded_format f, const kernels_output_stage *stage,
-                                                 kernels_int channel, int32_t sum) {
-  if (!f.right) return kernels_output(stage, channel, sum);
+/* The outputs of one channel for the first `pixels` sums, `stride` bytes from one to the next. */
+KERNELS_CODED_INLINE void kernels_coded_outputs(const kernels_coded_format f, const kernels_output_stage *stage,
+                                                kernels_int channel, const int32_t *sums, kernels_int pixels,
+                                                kernels_int stride, int8_t *output) {
   const kernels_int i = channel * stage->channel_step;
-  const unsigned left_over = (unsigned)(-2 - stage->shift[i]);
-  const int32_t x = fixed_multiply_right(fixed_add(sum, stage->bias[channel]), stage->multiplier[i], left_over);
-  return (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
+  const int32_t bias = stage->bias[channel], multiplier = stage->multiplier[i];
+  const int shift = stage->shift[i];
+  for (kernels_int p = 0; p < pixels; p++, output += stride) {
+    const int32_t sum = fixed_add(sums[p], bias);
+    const int32_t x = f.right ? fixed_multiply_right(sum, multiplier, (unsigned)(-2 - shift))
+                              : fixed_multiply(sum, multiplier, shift);
+    *output = (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
+  }
 }
 
 /* Decodes one channel over the state's x ([depth][tile]) into `sums`. A function of its own for each format leaves its
  * inner loop all registers. */
 typedef void (*kernels_coded_decoder)(const kernels_coded_weights *w, kernels_coded_state *state, int32_t *sums);
 
-/* All channels of one row (`tile` 1: x is [depth]) or of the first `pixels` of a tile (x is [depth][4], word-aligned).
+/* All channels of one row (`tile` 1: x is [depth]) or of the first `pixels` of a tile (x is [depth][4], int8 or int16,
+ * word-aligned).
  */
 KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, kernels_coded_decoder decode,
                                                const kernels_coded_weights *w, const int8_t *x, kernels_int pixels,
@@ -402,9 +414,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
   for (kernels_int c = 0; c < channels; c++) {
     int32_t sums[KERNELS_CODED_TILE];
     decode(w, &state, sums);
-    for (kernels_int p = 0; p < pixels; p++) {
-      output[p * channels + c] = kernels_coded_output(f, &w->stage, c, sums[p]);
-    }
+    kernels_coded_outputs(f, &w->stage, c, sums, pixels, channels, output + c);
     if (f.codebook) state.table += w->table_step;
   }
 }
@@ -425,8 +435,13 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
     s.sums = sums;                                                                                            \
     kernels_coded_channel(format, tile, w, &s);                                                               \
     state->stream = s.stream;                                                                                 \
-    state->symbols = s.symbols;                                                                               \
-    for (kernels_int p = 0; p < tile; p++) to[p] = sums[p];                                                   \
+    if (format.coded_positions || format.coded_values) state->symbols = s.symbols;                            \
+    to[0] = sums[0];                                                                                          \
+    if (tile > 1) {                                                                                           \
+      to[1] = sums[1];                                                                                        \
+      to[2] = sums[2];                                                                                        \
+      to[3] = sums[3];                                                                                        \
+    }                                                                                                         \
   }
 
 /* Defines kernel `name` of a format, its numbers in the order of the structure:
@@ -440,7 +455,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
     kernels_coded_pixels(format, name##_channel, &params->weights, input, 1, output);                   \
   }
 
-/* The same for several rows, with scratch memory of 4 * depth bytes, word-aligned: four rows are copied before the
+/* The same for several rows, with scratch memory of 4 * depth elements, word-aligned: four rows are copied before the
  * first byte of their output is written. */
 #define KERNELS_CODED_MATMUL(name, ...)                                                                 \
   KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                          \
@@ -451,7 +466,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
     for (kernels_int left = params->rows; left > 0; left -= KERNELS_CODED_TILE) {                       \
       const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                 \
       for (kernels_int p = 0; p < pixels; p++) {                                                        \
-        kernels_coded_spread(input, w->depth, scratch + p);                                             \
+        kernels_coded_spread(input, w->depth, format.wide, scratch + (p << format.wide));               \
         input += w->depth;                                                                              \
       }                                                                                                 \
       kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                         \
@@ -473,7 +488,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
       for (kernels_int left = win->output_height * win->output_width; left > 0; left -= KERNELS_CODED_TILE) {          \
         const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                              \
         for (kernels_int p = 0; p < pixels; p++) {                                                                     \
-          kernels_coded_gather(params, input, y, x, scratch + p);                                                      \
+          kernels_coded_gather(params, input, y, x, format.wide, scratch + (p << format.wide));                        \
           if (++x == win->output_width) {                                                                              \
             x = 0;                                                                                                     \
             y++;                                                                                                       \
