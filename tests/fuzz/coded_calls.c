@@ -18,7 +18,7 @@ static kernels_coded_format any;
 
 #define ANY                                                                                             \
   any.positions, any.count_bytes, any.position_bits, any.value_bits, any.codebook, any.coded_positions, \
-      any.coded_values, any.right
+      any.coded_values, any.wide, any.right
 KERNELS_CODED_ROW(coded_row, ANY)
 KERNELS_CODED_MATMUL(coded_matmul, ANY)
 KERNELS_CODED_CONV(coded_conv, ANY)
@@ -32,6 +32,7 @@ enum number_names {
   CODEBOOK,
   CODED_POSITIONS,
   CODED_VALUES,
+  WIDE,
   RIGHT,
   DEPTH,
   CHANNELS,
@@ -95,7 +96,7 @@ static int next_case(test_case *t) {
   t->input = take((size_t)t->n[INPUT_BYTES]);
   t->plain = reserve((size_t)t->n[OUTPUT_BYTES]);
   t->coded = reserve((size_t)t->n[OUTPUT_BYTES]);
-  t->scratch = reserve(KERNELS_CODED_TILE * depth);
+  t->scratch = reserve(KERNELS_CODED_TILE * depth << t->n[WIDE]);
   return 1;
 }
 
@@ -141,6 +142,7 @@ static void run_coded(const test_case *t) {
                                        n[CODEBOOK],
                                        n[CODED_POSITIONS],
                                        n[CODED_VALUES],
+                                       n[WIDE],
                                        n[RIGHT]};
   any = format;
   /* Where all is symbols there is no first stream. */

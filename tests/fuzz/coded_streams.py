@@ -76,6 +76,7 @@ class Call:
     stage: Stage
     window: Window | None = None
     input_zero_point: int = 0
+    wide: bool = False  # tiles of int16
 
     @property
     def output_bytes(self) -> int:
@@ -101,7 +102,7 @@ class Call:
         right = int((stage.shift <= -2).all())
         numbers = [
             *(int(window is not None), _POSITIONS.index(at.positions), at.count_bytes, at.position_bits),
-            *(at.value_bits, int(at.codebook), int(at.coded_positions), int(at.coded_values), right),
+            *(at.value_bits, int(at.codebook), int(at.coded_positions), int(at.coded_values), int(self.wide), right),
             *(depth, channels, packed.table_step),
             *(0 if window else self.input.size // depth, pixel, self.input_zero_point),
             *(int(stage.shift.size > 1), stage.zero_point, stage.minimum, stage.maximum),

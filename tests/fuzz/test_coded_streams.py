@@ -118,7 +118,8 @@ def test_rows_in_every_format(program: Path, case: tuple[Array, Rng], rows: int)
     channels, depth = weights.shape
     x = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
     at = stage(rng, channels, depth)
-    assert_equal(program, [Call(name, packed, weights, x, at) for name, packed in formats(weights)])
+    wide = bool(rng.integers(2)) and rows > 1
+    assert_equal(program, [Call(name, packed, weights, x, at, wide=wide) for name, packed in formats(weights)])
 
 
 SIDES = st.tuples(st.integers(1, 7), st.integers(1, 7))
@@ -137,8 +138,9 @@ def test_convolutions_in_every_format(
     weights, rng = data.draw(weights_of(st.just(depth)))
     x = rng.integers(-128, 128, (window.batches, *window.input, pixel)).astype(np.int8)
     at = stage(rng, len(weights), depth)
-    found = list(formats(weights))
-    assert_equal(program, [Call(name, packed, weights, x, at, window, zero_point) for name, packed in found])
+    wide = bool(rng.integers(2))
+    calls = [Call(name, packed, weights, x, at, window, zero_point, wide) for name, packed in formats(weights)]
+    assert_equal(program, calls)
 
 
 def test_all_formats_were_there() -> None:
