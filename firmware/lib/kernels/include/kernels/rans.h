@@ -49,7 +49,7 @@ static inline void kernels_rans_open(kernels_rans *r, const KERNELS_FLASH uint8_
 static inline uint8_t kernels_rans_next(kernels_rans *r, kernels_rans_model model) {
   uint32_t entry;
 #if defined(KERNELS_RANS_THUMB)
-  /* The same in 12 instructions, 26 for one of a run, and in three registers besides its own. */
+  /* The same in 12 instructions, 24 for one of a run, and in three registers besides its own. */
   uint32_t within, i, frequency, state = r->state;
   const uint8_t *at = r->at;
   __asm__(
