@@ -4,7 +4,7 @@ A coded layer is another layer for the same operator, exact to the bit, whose ke
 firmware/lib/kernels/include/kernels/coded.h.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from convert.compiled.formats.packing import Packed, Values
 from convert.compiled.layer import Array, Constant, Layer, Value, constants_of
 
 DENSE = "dense"
+LEAN = "lean"
 TILE = 4  # KERNELS_CODED_TILE
 _FAST_SHIFT = -2  # see kernels_coded_format.right
 
@@ -26,7 +27,7 @@ _Variants = Callable[[Array], Iterator[Packed | None]]
 class Option:
     """A way to store a layer's weights."""
 
-    format: str  # a name of FORMATS, or DENSE
+    format: str  # a name of FORMATS, or LEAN
     layer: Layer
 
 
@@ -143,6 +144,15 @@ def options(layer: Layer, *, wide: bool) -> list[Option]:
         if packed:
             found.append(Option(name, _coded(layer, weights.shape, min(packed, key=lambda p: p.nbytes), wide)))
     return found
+
+
+def lean(dense: Layer, kernels: Sequence[Layer]) -> list[Option]:
+    """The kernel of `kernels` whose constants take the fewest bytes, where that is not the one of `dense`.
+
+    Fast kernels hold weights as they read them, some in 16 bits, with several words a channel.
+    """
+    least = min(kernels, key=stored, default=dense)
+    return [Option(LEAN, least)] if stored(least) < stored(dense) else []
 
 
 def _weights(layer: Layer) -> Array | None:

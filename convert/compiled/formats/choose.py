@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convert.compiled import device, placement
+from convert.compiled import cortex_m4, device, placement
 from convert.compiled.formats import counting
-from convert.compiled.formats.catalogue import DENSE, FORMATS, Option, options, stored
+from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN, Option, lean, options, stored
 from convert.compiled.formats.counting import Counted
 from convert.compiled.formats.figures import Figures, LayerChoice
 from convert.compiled.layer import Layer
@@ -33,8 +33,8 @@ class Choice:
 
 def check(mode: str) -> None:
     """Raise UsageError for a mode that there is not."""
-    if mode not in ("none", "auto", *FORMATS):
-        raise UsageError(f"--compress {mode}: the compiled runtime has {one_of(['auto', 'none', *FORMATS])}")
+    if mode not in ("none", "auto", LEAN, *FORMATS):
+        raise UsageError(f"--compress {mode}: the compiled runtime has {one_of(['auto', 'none', LEAN, *FORMATS])}")
 
 
 def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress) -> Choice:
@@ -45,7 +45,10 @@ def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress
     """
     check(compress.mode)
     portable = {layer.op.index: layer for layer in lowered}
-    found = [options(portable[layer.op.index], wide=compiled.target == "cortex_m4") for layer in compiled.lowered]
+    found = [
+        [*_lean(compiled, layer, portable[layer.op.index]), *options(portable[layer.op.index], wide=_wide(compiled))]
+        for layer in compiled.lowered
+    ]
     if compress.mode == "auto":
         if not placement.solver_present():
             raise ToolError(
@@ -61,6 +64,15 @@ def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress
     ]
     taken = [1 if given else 0 for given in ways]
     return _choice(compiled, ways, _counted(compiled, ways), taken)
+
+
+def _wide(compiled: CompiledModel) -> bool:
+    return compiled.target == "cortex_m4"
+
+
+def _lean(compiled: CompiledModel, dense: Layer, portable: Layer) -> list[Option]:
+    """The smallest of the processor's own kernels."""
+    return lean(dense, cortex_m4.candidates(portable)) if compiled.target == "cortex_m4" and portable.kernel else []
 
 
 def _counted(compiled: CompiledModel, found: Sequence[Sequence[Option]]) -> list[list[Counted]] | None:
@@ -91,7 +103,7 @@ def _choice(
         ]
         layers.append(given[way - 1].layer if way else layer)
         chosen = known[way]
-        if way and chosen is not None:
+        if layers[-1].definition and chosen is not None:
             code |= chosen.code
         if given:
             decided.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from convert import vectors
 from convert.cache import Cache, digest, digest_files
-from convert.compiled import device, host, memory
+from convert.compiled import cortex_m4, device, host, memory
 from convert.compiled.formats.catalogue import stored
 from convert.compiled.layer import Layer
 from convert.compiled.model import CompiledModel
@@ -29,7 +29,7 @@ class Counted:
     """One call of a kernel on the probe, and the code it needs."""
 
     instructions: int
-    code: Mapping[str, int]  # bytes of functions by name; kernels may share some
+    code: Mapping[str, int]  # bytes of functions by name, as far as they are known; kernels may share some
 
 
 def count(compiled: CompiledModel, alternatives: Sequence[Sequence[Layer]]) -> list[list[Counted]]:
@@ -109,10 +109,16 @@ _HELPERS = {
 
 
 def _code(layer: Layer, functions: Mapping[str, int]) -> Mapping[str, int]:
-    if not layer.definition or layer.kernel is None:
+    if layer.kernel is None:
         return {}
-    called = next(names for prefix, names in _HELPERS.items() if layer.kernel.startswith(prefix))
-    return {name: functions.get(name, 0) for name in (layer.kernel, f"{layer.kernel}_channel", *called)}
+    if layer.definition:
+        helpers = next(names for prefix, names in _HELPERS.items() if layer.kernel.startswith(prefix))
+        called = (layer.kernel, f"{layer.kernel}_channel", *helpers)
+    elif layer.kernel in cortex_m4.FEATURES:
+        called = tuple(name.split(".", 1)[1] for name in cortex_m4.code(layer))
+    else:
+        return {}  # a kernel without alternatives
+    return {name: functions[name] for name in called if name in functions}
 
 
 def _core(compiled: CompiledModel) -> device.Core:

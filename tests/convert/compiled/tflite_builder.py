@@ -12,7 +12,7 @@ from models import Op, T, tflite
 from squeeze import squeezed
 
 from convert import golden, graph
-from convert.compiled import compile_model, device, host, placement
+from convert.compiled import CompiledModel, compile_model, device, host, placement
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
 SAME, VALID = 0, 1
@@ -514,12 +514,18 @@ def assert_exact(
 
     With `squeeze`, outputs lie exactly as far over inputs as the kernels say they may; without, as the plan has them.
     """
-    inputs = vectors(g) if inputs is None else inputs
     # No search for the smallest arena where its plan is replaced.
     with mock.patch.object(placement, "DETERMINISTIC_TIME", 0.0 if squeeze else placement.DETERMINISTIC_TIME):
         compiled = compile_model(g, target)
-    compiled = squeezed(compiled) if squeeze else compiled
-    reference = golden.run(g, inputs, layers=True)
+    assert_model_exact(squeezed(compiled) if squeeze else compiled, inputs, where=where, **how)
+
+
+def assert_model_exact(
+    compiled: CompiledModel, inputs: np.ndarray | None = None, *, where: ModuleType = host, **how: Any
+) -> None:
+    """The same for a model that is compiled already."""
+    inputs = vectors(compiled.graph) if inputs is None else inputs
+    reference = golden.run(compiled.graph, inputs, layers=True)
     outputs, layers = where.run(compiled, inputs, layers=True, **how)
     assert reference.layers is not None
     assert layers is not None

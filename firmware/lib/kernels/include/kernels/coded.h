@@ -408,8 +408,9 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
                                                const kernels_coded_weights *w, const int8_t *x, kernels_int pixels,
                                                int8_t *output) {
   const kernels_int channels = w->channels;
-  const int empty = f.positions == KERNELS_CODED_ALL && f.coded_values; /* all is symbols: there is no first stream */
-  kernels_coded_state state = {empty ? 0 : w->stream + KERNELS_CODED_PAD, w->table, {0, 0}, x, 0};
+  kernels_coded_state state = {w->stream, w->table, {0, 0}, x, 0};
+  /* Where all is symbols there is no first stream. */
+  if (f.positions != KERNELS_CODED_ALL || !f.coded_values) state.stream += KERNELS_CODED_PAD;
   if (f.coded_positions || f.coded_values) kernels_rans_open(&state.symbols, w->code);
   for (kernels_int c = 0; c < channels; c++) {
     int32_t sums[KERNELS_CODED_TILE];
