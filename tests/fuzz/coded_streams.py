@@ -156,7 +156,7 @@ def run_damaged(program: Path, calls: Sequence[Call]) -> list[Finding | None]:
 
 
 def _finding(words: str) -> Finding:
-    access = re.search(r"(READ|WRITE) of size", words)
+    access = re.search(r"(READ|WRITE)(?: of size| memory access)", words)
     kind = access[1] if access else words.strip()[:200] or "no end within 20 s"
     return Finding(kind, words)
 
