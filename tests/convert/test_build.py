@@ -41,6 +41,10 @@ def command(*args: object) -> Result:
         (("--board", "qemu_m4", "--model", "no_such.tflite"), "no_such.tflite"),
         (("--board", "qemu_m4", "--bord", "x"), "--bord"),
         (("--board", "qemu_m4", "--tflm-dir", "no_such_folder"), "no_such_folder"),
+        (("--board", "qemu_m4", "--compress", "zip"), "--compress zip: the compiled runtime has auto, bitmap,"),
+        (("--board", "qemu_m4", "--max-instructions", "2"), "bounds --compress auto, which is not given"),
+        (("--board", "qemu_m4", "--compress", "gaps", "--max-instructions", "2"), "says nothing with --compress gaps"),
+        (("--board", "qemu_m4", "--compress", "auto", "--max-instructions", "0"), "0"),
     ],
 )
 def test_wrong_use_is_exit_code_2(args: tuple[str, ...], message: str) -> None:
@@ -108,6 +112,25 @@ def test_a_second_run_is_cached_and_gives_the_same_bytes(digits: Path, tmp_path:
     generated = sorted(p.relative_to(digits) for p in (digits / "generated").rglob("*") if p.is_file())
     for name in [*generated, Path(first["artifacts"]["image"])]:
         assert (digits / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+@pytest.mark.slow
+@needs_emulator
+def test_stored_weights_are_reported_and_answer_alike(digits: Path, tmp_path: Path) -> None:
+    run = ("--board", "qemu_m4", "--recipe", "digits", "--runtime", "compiled", "--output", tmp_path)
+    result = command(*run, "--compress", "auto", "--max-instructions", "3")
+    assert result.exit_code == 0, result.output
+    assert "times the instructions in these" in result.output
+    plain, stored = (json.loads((d / "report.json").read_text()) for d in (digits, tmp_path))
+    assert plain["compression"] is None
+    c = stored["compression"]
+    assert c["mode"] == "auto" and c["max_instructions"] == 3 and c["weights_dense"] == plain["memory"]["weights"]
+    assert c["weights"] == stored["memory"]["weights"] < plain["memory"]["weights"]
+    assert stored["memory"]["flash"] < plain["memory"]["flash"]
+    assert any(layer["taken"]["format"] != "dense" for layer in c["layers"])
+    assert stored["smoke"]["probe_fnv"] == plain["smoke"]["probe_fnv"]
+    assert (tmp_path / "weights.png").read_bytes().startswith(b"\x89PNG")
+    assert 'src="weights.png"' in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from convert.compiled import cortex_m4, device, placement
 from convert.compiled.formats import counting
 from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN, Option, lean, options, stored
 from convert.compiled.formats.counting import Counted
+from convert.compiled.formats.depthwise import COMPACT, compact
 from convert.compiled.formats.figures import Figures, LayerChoice
 from convert.compiled.layer import Layer
 from convert.compiled.model import CompiledModel
@@ -33,8 +34,10 @@ class Choice:
 
 def check(mode: str) -> None:
     """Raise UsageError for a mode that there is not."""
-    if mode not in ("none", "auto", LEAN, *FORMATS):
-        raise UsageError(f"--compress {mode}: the compiled runtime has {one_of(['auto', 'none', LEAN, *FORMATS])}")
+    if mode not in ("none", "auto", LEAN, COMPACT, *FORMATS):
+        raise UsageError(
+            f"--compress {mode}: the compiled runtime has {one_of(['auto', 'none', LEAN, COMPACT, *FORMATS])}"
+        )
 
 
 def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress) -> Choice:
@@ -71,8 +74,10 @@ def _wide(compiled: CompiledModel) -> bool:
 
 
 def _lean(compiled: CompiledModel, dense: Layer, portable: Layer) -> list[Option]:
-    """The smallest of the processor's own kernels."""
-    return lean(dense, cortex_m4.candidates(portable)) if compiled.target == "cortex_m4" and portable.kernel else []
+    """What the processor's own kernels have to offer for less flash."""
+    if compiled.target != "cortex_m4" or portable.kernel is None:
+        return []
+    return [*lean(dense, cortex_m4.candidates(portable)), *compact(dense, portable)]
 
 
 def _counted(compiled: CompiledModel, found: Sequence[Sequence[Option]]) -> list[list[Counted]] | None:

@@ -96,6 +96,65 @@ KERNEL(2, 64, linear)
 KERNEL(2, 128, linear)
 KERNEL(2, 256, linear)
 
+/* A channel's words, as the linear cores read them: pairs of doubled weights, then its stage. */
+static void expand(const kernels_m4_depthwise_compact *compact, int32_t channel, int32_t stride, int32_t *words) {
+  const int8_t *w = compact->taps + 9 * channel;
+  const kernels_output_stage *stage = &compact->stage;
+  const int32_t i = channel * stage->channel_step;
+  const int32_t shift = stage->multiplier[i] == 0 ? 1 : -stage->shift[i]; /* with multiplier 0 any shift will do */
+#define PAIR(a, b) (int32_t)((uint32_t)(2 * (a)) & 0xFFFFu) | (int32_t)((uint32_t)(2 * (b)) << 16)
+  if (stride == 1) {
+    for (int32_t row = 0; row < 3; row++, w += 3) {
+      *words++ = PAIR(w[0], w[1]);
+      *words++ = PAIR(w[1], w[2]);
+    }
+  } else {
+    *words++ = PAIR(w[0], w[1]);
+    *words++ = PAIR(w[3], w[4]);
+    *words++ = PAIR(w[6], w[7]);
+    *words++ = PAIR(w[2], w[5]);
+    *words++ = PAIR(w[8], 0);
+  }
+#undef PAIR
+  words[0] = 2 * stage->bias[channel];
+  words[1] = stage->multiplier[i];
+  words[2] = (1 << (shift - 1)) + stage->zero_point * (1 << shift);
+  words[3] = shift;
+}
+
+/* A core for constants in few bytes, to which the job's stream points: each channel alone, with words made just before.
+ */
+static void one_by_one(const kernels_m4_depthwise_job *job, int32_t stride, core *kernel) {
+  const kernels_m4_depthwise_compact *compact = (const kernels_m4_depthwise_compact *)(const void *)job->stream;
+  kernels_m4_depthwise_job single = *job;
+  int32_t words[10];
+  single.channels = 1;
+  single.stream = words;
+  for (int32_t c = 0; c < job->channels; c++, single.input++, single.output++) {
+    expand(compact, c, stride, words);
+    kernel(&single);
+  }
+}
+
+#define COMPACT(stride, pitch)                                                        \
+  static void compact_s##stride##_p##pitch(const kernels_m4_depthwise_job *job) {     \
+    one_by_one(job, stride, kernels_m4_depthwise_3x3_s##stride##_p##pitch##_linear);  \
+  }                                                                                   \
+  KERNELS_M4_DEPTHWISE_COMPACT(s##stride##_p##pitch) {                                \
+    kernels_m4_depthwise_3x3_params layer = params->layer;                            \
+    layer.weights = (const int32_t *)(const void *)&params->compact;                  \
+    run(&layer, input, scratch, output, stride, pitch, compact_s##stride##_p##pitch); \
+  }
+
+COMPACT(1, 32)
+COMPACT(1, 64)
+COMPACT(1, 128)
+COMPACT(1, 256)
+COMPACT(2, 32)
+COMPACT(2, 64)
+COMPACT(2, 128)
+COMPACT(2, 256)
+
 #else
 typedef int kernels_m4_depthwise_3x3_is_for_cortex_m4; /* C99 has no empty translation unit */
 #endif

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "kernels/output_stage.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -60,6 +62,30 @@ KERNELS_M4_DEPTHWISE_3X3(s2_p32_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p64_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p128_linear);
 KERNELS_M4_DEPTHWISE_3X3(s2_p256_linear);
+
+/* The same with constants in few bytes, 9 weights and what the output stage needs, from which a channel's words of
+ * variant linear are made on the stack just before they are read. */
+typedef struct {
+  const int8_t *taps;         /* [channels][9] */
+  kernels_output_stage stage; /* its bias has the input's zero point folded in */
+} kernels_m4_depthwise_compact;
+
+typedef struct {
+  kernels_m4_depthwise_3x3_params layer; /* without weights */
+  kernels_m4_depthwise_compact compact;
+} kernels_m4_depthwise_compact_params;
+
+#define KERNELS_M4_DEPTHWISE_COMPACT(name)                                                         \
+  void kernels_m4_depthwise_compact_##name##_s8(const kernels_m4_depthwise_compact_params *params, \
+                                                const int8_t *input, int8_t *scratch, int8_t *output)
+KERNELS_M4_DEPTHWISE_COMPACT(s1_p32);
+KERNELS_M4_DEPTHWISE_COMPACT(s1_p64);
+KERNELS_M4_DEPTHWISE_COMPACT(s1_p128);
+KERNELS_M4_DEPTHWISE_COMPACT(s1_p256);
+KERNELS_M4_DEPTHWISE_COMPACT(s2_p32);
+KERNELS_M4_DEPTHWISE_COMPACT(s2_p64);
+KERNELS_M4_DEPTHWISE_COMPACT(s2_p128);
+KERNELS_M4_DEPTHWISE_COMPACT(s2_p256);
 
 /* Numbers of the code that copies a row: n = 0 to 7 elements, starting with a word; n = 1 to 8 elements of which the
  * first goes to the upper half of its word; groups and a tail, without and with such a first element before them. */
