@@ -132,22 +132,19 @@ def _runs(counts: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     total = int(counts.sum())
     before = np.concatenate([[0], np.cumsum(counts)])
     alone = int(np.argmax(counts))
-    best = [0.0] + [math.inf] * 256
-    last = [0] * 257
+    best, last = np.zeros(257), [0] * 257
     for end in range(1, 257):
-        for start in range(end - 1, max(-1, end - 1 - _LONGEST), -1):
-            length = end - start
-            if length > 1 and start <= alone < end:
-                break
-            inside = int(before[end] - before[start])
-            words = 2 if length > 1 else 1 if inside else 0
-            # No symbol has less than a slot.
-            share = max(inside, total * length / SLOTS) / total / length
-            taken = best[start] + _WORD_BYTES * words - inside * math.log2(share) / 8
-            taken += inside * _RUN / _SPARED if length > 1 else 0
-            if taken < best[end]:
-                best[end], last[end] = taken, length
-    runs = []
+        lowest = end - 1 if end == alone + 1 else alone + 1 if end > alone else 0
+        starts = np.arange(end - 1, max(lowest, end - _LONGEST) - 1, -1)
+        length, inside = end - starts, before[end] - before[starts]
+        # No symbol has less than a slot.
+        share = np.maximum(inside, total * length / SLOTS) / total / length
+        words = np.where(length > 1, 2, inside > 0)
+        taken = best[starts] + _WORD_BYTES * words - inside * np.log2(share) / 8
+        taken += np.where(length > 1, inside * (_RUN / _SPARED), 0)
+        shortest = int(np.argmin(taken))
+        best[end], last[end] = taken[shortest], shortest + 1
+    runs: list[tuple[int, int]] = []
     end = 256
     while end:
         start = end - last[end]
