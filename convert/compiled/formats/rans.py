@@ -24,7 +24,8 @@ _LOW = 1 << 16  # the state's lower bound
 _WORD = 16  # bits
 _SHIFTS = range(BITS, 3, -1)
 # What a decoder on a Cortex-M4 takes longer, in instructions, where it passes an entry before a symbol's own, and where
-# that is a run; and what they may cost: a byte of tables spares at most so many instructions an inference.
+# that is a run; and what they may cost: a byte of tables spares at least so many instructions each time that the
+# stream is decoded, or it is not taken.
 _PASSED, _RUN = 8, 12
 _SPARED = 128
 _WORD_BYTES = 4  # of an entry for one symbol; one for a run has two words
