@@ -64,7 +64,7 @@ def measure(g: graph.Graph, compress: Compress, name: str) -> tuple[Line, compre
     """
     model = compiled.compile_model(g, "cortex_m4", "speed", compress)
     inputs = vectors.computed(g, _VECTORS).inputs
-    expected, _ = golden.cached(g, inputs, Cache(), lambda done, total: None)
+    expected, _ = golden.cached(g, inputs, Cache(), lambda *_: None)
     outputs, _ = device.run(model, inputs)
     if not np.array_equal(outputs, expected.outputs):
         raise OutputsDifferError(f"{name}: outputs differ from TFLite Micro's")
@@ -97,7 +97,7 @@ def of(subject: Subject, ui: Ui) -> tuple[str, bytes]:
             lines.append(line)
             section = found if section is None or bound == 1.5 else section
     assert section is not None
-    picture = compression_report.picture(section, f"{subject.name}: ways to store each layer's weights (filled: auto)")
+    picture = compression_report.picture(section, f"{subject.name}: ways to store each layer's weights (ring: auto)")
     assert picture is not None
     return _page(subject, lines, section), picture
 
@@ -116,8 +116,8 @@ def _page(subject: Subject, lines: Sequence[Line], section: compression_report.C
         text.append(f"| {layer.index} {layer.operator} | {' | '.join(cells)} |")
     text += [
         "",
-        "| | constants B | of dense | of float32 | decoders B | constants + code B | arena B | instructions | of dense |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | constants B | of dense | of float32 | decoders B | with all code B | arena B | instructions | of dense |",
+        f"|{'---|' * 9}",
     ]
     dense = lines[0]
     for line in lines:

@@ -94,28 +94,48 @@ Point = tuple[str, int, int, bool]  # format, bytes, instructions, taken
 
 
 def trade_offs(panels: Sequence[tuple[str, Sequence[Point]]], title: str) -> bytes:
-    """Bytes against instructions of the ways to store a layer's weights, a plot a layer; what was taken is filled."""
-    columns = min(3, len(panels))
+    """Bytes against instructions of the ways to store a layer's weights, a plot a layer; what was taken has a ring.
+
+    A way has the same colour and sign in all plots.
+    """
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    names = list(dict.fromkeys(name for _, points in panels for name, *_ in points))
+    looks: dict[str, dict[str, Any]] = {
+        name: {"color": colormaps["tab10"](k % 10), "marker": "osD^vP"[k // 10 + (k % 10) % 3]}
+        for k, name in enumerate(names)
+    }
+    columns = min(2 if len(panels) in (2, 4) else 3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = figure_of(4.2 * columns, 3.4 * rows + 0.4, rows, columns)
+    figure, axes = figure_of(4.0 * columns + 1.6, 3.2 * rows + 0.4, rows, columns)
     grid = [axes] if len(panels) == 1 else list(axes.flat)
     for axis, (name, points) in zip(grid, panels, strict=False):
         for label, flash, instructions, taken in points:
-            axis.scatter(flash, instructions, s=60, color=_FILL if taken else "white", edgecolor=_FILL, zorder=3)
-            place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 7.5, "zorder": 4}
-            axis.annotate(label, (flash, instructions), fontweight="bold" if taken else "normal", **place)
-        for scale in (axis.set_xscale, axis.set_yscale):
+            axis.scatter(flash, instructions, s=45, linewidths=0, zorder=3, **looks[label])
+            if taken:
+                axis.scatter(flash, instructions, s=190, facecolors="none", edgecolors=_INK, linewidths=1.3, zorder=4)
+        for scale, which in ((axis.set_xscale, axis.xaxis), (axis.set_yscale, axis.yaxis)):
             scale("log")
-        axis.margins(0.25, 0.15)
+            which.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            which.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+            which.set_minor_formatter(NullFormatter())
+            which.set_tick_params(labelsize=7.5)
+        axis.margins(0.15, 0.15)
         axis.set_title(name, fontsize=9)
         axis.grid(color=_GRID)
         axis.set_axisbelow(True)
-        axis.set_xlabel("bytes in flash")
-        axis.set_ylabel("instructions an inference")
+        axis.set_xlabel("bytes in flash", fontsize=8)
+        axis.set_ylabel("instructions an inference", fontsize=8)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     for axis in grid[len(panels) :]:
         axis.set_visible(False)
+    signs = [Line2D([], [], linestyle="", label=name, markersize=6, **looks[name]) for name in names]
+    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": _INK, "markersize": 12}
+    signs.append(Line2D([], [], linestyle="", marker="o", label="taken", **ring))
+    figure.legend(handles=signs, loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return png(figure)
 

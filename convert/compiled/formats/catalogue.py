@@ -165,6 +165,8 @@ def _weights(layer: Layer) -> Array | None:
     return weights.values.reshape(len(weights.values), -1)
 
 
+_INT4 = packing.Layout("all", 4)  # which the Cortex-M4 has kernels for: cortex_m4/int4.h
+INT4 = "kernels_m4_int4_"
 _KINDS = {"kernels_matmul_s8": "matmul", "kernels_conv_s8": "conv"}
 _POSITIONS = {name: f"KERNELS_CODED_{name.upper()}" for name in ("all", "gaps", "bitmap", "two_of_four", "blocks")}
 
@@ -191,7 +193,11 @@ def _coded(layer: Layer, shape: tuple[int, int], packed: Packed, wide: bool) -> 
     kernel = "_".join(["coded", kind, at.positions, *map(str, numbers)])
     arguments = ", ".join([kernel, _POSITIONS[at.positions], *map(str, numbers)])
     definition = f"KERNELS_CODED_{kind.upper()}({arguments})"
-    return _layer(layer, shape, packed, kernel, definition, TILE * shape[1] << wide)
+    scratch = 0 if single else TILE * shape[1] << wide
+    if wide and packed.layout == _INT4:
+        kernel, definition = f"{INT4}{kind}_s8", ""
+        scratch = (1 if single else TILE) * 16 * -(-shape[1] // 8) + (-(-shape[1] // 4) * 4 if kind == "conv" else 0)
+    return _layer(layer, shape, packed, kernel, definition, scratch)
 
 
 def _layer(
@@ -215,21 +221,22 @@ def _layer(
             }
     weights["stage"] = layer.params["stage"]
     constants = tuple(constants_of(weights))
-    coded = replace(layer, kernel=kernel, definition=definition, constants=constants, overlaps=(), scratch_bytes=0)
+    coded = replace(
+        layer, kernel=kernel, definition=definition, constants=constants, overlaps=(), scratch_bytes=scratch_bytes
+    )
     if layer.kernel == "kernels_conv_s8":
         window, pixel = layer.params["window"], layer.params["input_channels"]
         assert isinstance(window, Mapping)
         assert isinstance(pixel, int)
         names = ("window", "input_channels", "input_zero_point")
         params = {name: layer.params[name] for name in names} | {"weights": weights}
-        coded = replace(coded, params=params, params_type="kernels_coded_conv_params", scratch_bytes=scratch_bytes)
+        coded = replace(coded, params=params, params_type="kernels_coded_conv_params")
         return overlap.overlapping(coded, overlap.windowed(window, pixel, channels, block=TILE))
     rows = layer.params["rows"]
     assert isinstance(rows, int)
     coded = replace(coded, params={"rows": rows, "weights": weights}, params_type="kernels_coded_matmul_params")
-    if rows == 1:
+    if not scratch_bytes:
         return overlap.overlapping(coded, overlap.rows(1, depth, channels, store=1))
-    coded = replace(coded, scratch_bytes=scratch_bytes)
     return overlap.overlapping(coded, overlap.rows(rows, depth, channels, block=TILE))
 
 

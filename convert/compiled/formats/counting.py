@@ -13,7 +13,7 @@ from pathlib import Path
 from convert import vectors
 from convert.cache import Cache, digest, digest_files
 from convert.compiled import cortex_m4, device, host, memory
-from convert.compiled.formats import depthwise
+from convert.compiled.formats import catalogue, depthwise
 from convert.compiled.formats.catalogue import stored
 from convert.compiled.layer import Layer
 from convert.compiled.model import CompiledModel
@@ -118,6 +118,8 @@ def _code(layer: Layer, functions: Mapping[str, int]) -> Mapping[str, int]:
     if layer.definition:
         helpers = next(names for prefix, names in _HELPERS.items() if layer.kernel.startswith(prefix))
         called = (layer.kernel, f"{layer.kernel}_channel", *helpers)
+    elif layer.kernel.startswith(catalogue.INT4):
+        called = (layer.kernel, "arrange", "four", "kernels_coded_spread", "kernels_coded_gather", "fill")
     elif layer.kernel.startswith(depthwise.PREFIX):
         core = layer.kernel.removeprefix(depthwise.PREFIX).removesuffix("_s8")
         called = (layer.kernel, *_COMPACT, f"compact_{core}", f"kernels_m4_depthwise_3x3_{core}_linear")

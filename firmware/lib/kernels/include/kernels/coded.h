@@ -93,12 +93,12 @@ typedef struct {
   kernels_coded_weights weights; /* of an output channel: [height][width][input_channels] */
 } kernels_coded_conv_params;
 
-/* Puts `count` bytes into every KERNELS_CODED_TILE-th element from `to` on: int8, or int16 where `wide` is 1. */
-void kernels_coded_spread(const int8_t *from, kernels_int count, kernels_int wide, int8_t *to);
+/* Puts `count` bytes into every `lanes`-th element from `to` on: int8, or int16 where `wide` is 1. */
+void kernels_coded_spread(const int8_t *from, kernels_int count, kernels_int lanes, kernels_int wide, int8_t *to);
 
 /* Puts the window of output pixel (y, x) of one image there in the same way, in the order of the weights. */
 void kernels_coded_gather(const kernels_coded_conv_params *params, const int8_t *image, kernels_int y, kernels_int x,
-                          kernels_int wide, int8_t *to);
+                          kernels_int lanes, kernels_int wide, int8_t *to);
 
 #define KERNELS_CODED_INLINE static inline __attribute__((always_inline))
 
@@ -458,21 +458,21 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
 
 /* The same for several rows, with scratch memory of 4 * depth elements, word-aligned: four rows are copied before the
  * first byte of their output is written. */
-#define KERNELS_CODED_MATMUL(name, ...)                                                                 \
-  KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                          \
-  static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input, \
-                                        int8_t *scratch, int8_t *output) {                              \
-    const kernels_coded_format format = {__VA_ARGS__};                                                  \
-    const kernels_coded_weights *w = &params->weights;                                                  \
-    for (kernels_int left = params->rows; left > 0; left -= KERNELS_CODED_TILE) {                       \
-      const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                 \
-      for (kernels_int p = 0; p < pixels; p++) {                                                        \
-        kernels_coded_spread(input, w->depth, format.wide, scratch + (p << format.wide));               \
-        input += w->depth;                                                                              \
-      }                                                                                                 \
-      kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                         \
-      output += pixels * w->channels;                                                                   \
-    }                                                                                                   \
+#define KERNELS_CODED_MATMUL(name, ...)                                                                       \
+  KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                                \
+  static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input,       \
+                                        int8_t *scratch, int8_t *output) {                                    \
+    const kernels_coded_format format = {__VA_ARGS__};                                                        \
+    const kernels_coded_weights *w = &params->weights;                                                        \
+    for (kernels_int left = params->rows; left > 0; left -= KERNELS_CODED_TILE) {                             \
+      const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                       \
+      for (kernels_int p = 0; p < pixels; p++) {                                                              \
+        kernels_coded_spread(input, w->depth, KERNELS_CODED_TILE, format.wide, scratch + (p << format.wide)); \
+        input += w->depth;                                                                                    \
+      }                                                                                                       \
+      kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                               \
+      output += pixels * w->channels;                                                                         \
+    }                                                                                                         \
   }
 
 /* A convolution without groups, with the same scratch memory; four windows are copied before the first byte of their
@@ -489,7 +489,7 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
       for (kernels_int left = win->output_height * win->output_width; left > 0; left -= KERNELS_CODED_TILE) {          \
         const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                              \
         for (kernels_int p = 0; p < pixels; p++) {                                                                     \
-          kernels_coded_gather(params, input, y, x, format.wide, scratch + (p << format.wide));                        \
+          kernels_coded_gather(params, input, y, x, KERNELS_CODED_TILE, format.wide, scratch + (p << format.wide));    \
           if (++x == win->output_width) {                                                                              \
             x = 0;                                                                                                     \
             y++;                                                                                                       \

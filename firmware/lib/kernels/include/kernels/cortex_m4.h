@@ -8,6 +8,7 @@
 #include "kernels/cortex_m4/dense.h"
 #include "kernels/cortex_m4/depthwise.h"
 #include "kernels/cortex_m4/depthwise_3x3.h"
+#include "kernels/cortex_m4/int4.h"
 #include "kernels/cortex_m4/matmul.h"
 #include "kernels/cortex_m4/pool.h"
 
