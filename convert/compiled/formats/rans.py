@@ -20,93 +20,159 @@ Bytes = npt.NDArray[np.uint8]
 
 BITS = 12
 SLOTS = 1 << BITS
-_MOST = SLOTS - 1  # slots of one symbol: a field of 12 bits
 _LOW = 1 << 16  # the state's lower bound
 _WORD = 16  # bits
 _SHIFTS = range(BITS, 3, -1)
-# A decoder looks at so many entries too many for a symbol, on average; each costs five instructions on a Cortex-M4, and
-# the table that points to entries doubles where there would be more.
-_MOST_STEPS = 0.25
+# What a decoder on a Cortex-M4 takes longer, in instructions, where it passes an entry before a symbol's own, and where
+# that is a run; and what they may cost: a byte of tables spares at least so many instructions each time that the
+# stream is decoded, or it is not taken.
+_PASSED, _RUN = 8, 12
+_SPARED = 128
+_WORD_BYTES = 4  # of an entry for one symbol; one for a run has two words
+_LONGEST = 128  # symbols of a run
 
 
 @dataclass(frozen=True)
 class Model:
     """How many of the slots each symbol has; entries in the order of their slots.
 
-    `symbols` and `frequencies` have one element an entry, the most frequent first. All slots are taken, unless there is
-    a single symbol: it has all but one. The decoder's first look is at the entry of the next lower multiple of
-    2^shift slots.
+    `symbols`, `frequencies` and `lengths` have one element an entry. An entry is a symbol, or a run of as many
+    consecutive ones as its length says with the same frequency each, which saves tables where symbols are rare or
+    about equally frequent. Every slot is a symbol's, so that nothing that a decoder may read leads out of the tables;
+    where there is only one symbol, a second one has a slot. The decoder's first look is at the entry of the next lower
+    multiple of 2^shift slots.
     """
 
     symbols: Bytes
     frequencies: npt.NDArray[np.uint16]
+    lengths: npt.NDArray[np.uint16]
     shift: int
 
     @property
-    def starts(self) -> npt.NDArray[np.uint16]:
-        """The first slot of each entry."""
-        return (np.cumsum(self.frequencies) - self.frequencies).astype(np.uint16)
+    def widths(self) -> npt.NDArray[np.int64]:
+        """Slots of each entry."""
+        return self.frequencies.astype(np.int64) * self.lengths
+
+    @property
+    def places(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Frequency, 0 where it has none, and first slot of each byte: int64 (256) twice."""
+        frequencies, starts = np.zeros(256, np.int64), np.zeros(256, np.int64)
+        at = 0
+        for symbol, frequency, length in zip(self.symbols, self.frequencies, self.lengths, strict=True):
+            run = slice(int(symbol), int(symbol) + int(length))
+            frequencies[run] = frequency
+            starts[run] = at + np.arange(length) * int(frequency)
+            at += int(frequency) * int(length)
+        return frequencies, starts
 
     @property
     def tables(self) -> Mapping[str, npt.NDArray[np.uint8] | npt.NDArray[np.uint32]]:
-        """The constants of kernels_rans_model by the names of its fields: uint8 (4096 >> shift), uint32 (entries)."""
-        parts = [a.astype(np.uint32) for a in (self.symbols, self.frequencies, self.starts)]
-        return {
-            "slots": _owners(self.frequencies)[:: 1 << self.shift],
-            "entries": parts[0] | parts[1] << np.uint32(8) | parts[2] << np.uint32(20),
-        }
+        """The constants of kernels_rans_model by the names of its fields: uint8 (4096 >> shift), uint32 (words)."""
+        words: list[int] = []
+        numbers, start = [], 0
+        for symbol, frequency, length in zip(
+            self.symbols.tolist(), self.frequencies.tolist(), self.lengths.tolist(), strict=True
+        ):
+            numbers.append(len(words))
+            words.append(symbol | (frequency << 8 if length == 1 else 0) | start << 20)
+            words += [] if length == 1 else [frequency | frequency * length << 16]
+            start += frequency * length
+        owners = np.repeat(np.array(numbers, np.uint8), self.widths)
+        return {"slots": owners[:: 1 << self.shift], "entries": np.array(words, np.uint32)}
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tables in flash."""
-        return sum(table.nbytes for table in self.tables.values())
+        return (SLOTS >> self.shift) + _WORD_BYTES * (len(self.symbols) + int(np.count_nonzero(self.lengths > 1)))
 
     def cost(self, counts: npt.NDArray[np.int64]) -> float:
         """Bits of a text in which byte b occurs `counts[b]` times, int64 (256), without the 4 bytes of the state."""
-        paid = counts[self.symbols] * (BITS - np.log2(self.frequencies.astype(np.float64)))
-        return float(paid.sum())
+        used = np.flatnonzero(counts)
+        return float((counts[used] * (BITS - np.log2(self.places[0][used]))).sum())
 
     def steps(self, counts: npt.NDArray[np.int64]) -> float:
-        """Entries that a decoder looks at in vain, an average over such a text."""
-        owners = _owners(self.frequencies).astype(np.int64)
+        """Entries that a decoder passes before a symbol's own, an average over such a text."""
+        owners = np.repeat(np.arange(len(self.widths)), self.widths)
         skipped = owners - np.repeat(owners[:: 1 << self.shift], 1 << self.shift)
-        shares = counts[self.symbols] / self.frequencies.astype(np.float64) / max(1, int(counts.sum()))
+        inside = [counts[s : s + n].sum() for s, n in zip(self.symbols.tolist(), self.lengths.tolist(), strict=True)]
+        shares = np.array(inside) / self.widths / max(1, int(counts.sum()))
         return float((skipped * shares[owners]).sum())
 
 
-def _owners(frequencies: npt.NDArray[np.uint16]) -> Bytes:
-    """The number of the entry of each slot, uint8 (4096)."""
-    owners = np.zeros(SLOTS, np.uint8)
-    owners[: frequencies.sum()] = np.repeat(np.arange(len(frequencies), dtype=np.uint8), frequencies)
-    return owners
+def fit(*texts: Bytes) -> Model:
+    """The model with which texts, uint8 (n) each, and its own tables take the fewest bytes, in reasonable time.
 
-
-def fit(symbols: Bytes) -> Model:
-    """The model of a text, uint8 (n), with which its codes are shortest, and the smallest table for its decoder.
-
-    Without symbols it is that of a text of zeros.
+    Which symbols become runs is decided by dynamic programming, with the frequencies that they have in the texts; slots
+    are dealt out after it. Without symbols the model is that of a text of zeros.
     """
-    counts = np.bincount(symbols.reshape(-1), minlength=256)
-    used = np.flatnonzero(counts) if symbols.size else np.zeros(1, np.int64)
-    frequencies = _frequencies(counts[used].tolist())
-    order = np.argsort(-frequencies, kind="stable")
-    models = [Model(used[order].astype(np.uint8), frequencies[order].astype(np.uint16), shift) for shift in _SHIFTS]
-    return next((m for m in models if m.steps(counts) <= _MOST_STEPS), models[-1])
+    counts = np.sum([np.bincount(text.reshape(-1), minlength=256) for text in texts], axis=0)
+    used = np.flatnonzero(counts)
+    if len(used) < 2:  # a frequency has 12 bits, so that one symbol cannot have all slots
+        used = np.append(used, np.setdiff1d([0, 1], used))[:2]
+        runs = [(symbol, 1) for symbol in used.tolist()]
+    else:
+        runs = _runs(counts)
+    symbols, lengths = np.array(runs).T
+    inside = np.array([counts[s : s + n].sum() for s, n in runs])
+    frequencies = _frequencies(inside.tolist(), lengths.tolist())
+    order = np.lexsort((symbols, -frequencies, lengths > 1))
+    symbols, lengths, frequencies = symbols[order], lengths[order], frequencies[order]
+    models = [
+        Model(symbols.astype(np.uint8), frequencies.astype(np.uint16), lengths.astype(np.uint16), shift)
+        for shift in _SHIFTS
+    ]
+    time = float(counts.sum()) * _PASSED / _SPARED
+    return min(models, key=lambda m: m.nbytes + m.steps(counts) * time)
 
 
-def _frequencies(counts: list[int]) -> npt.NDArray[np.int64]:
-    """Slots of each symbol, at least one, so that the text's cost is least.
+def _runs(counts: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """(first symbol, length) of the entries that take the fewest bytes: words of tables, codes, the price of time.
 
-    Slots go one by one to where they save most. That is optimal, not only greedy: the cost is a sum over symbols, and
-    a symbol's next slot never saves more than its last one did.
+    The most frequent symbol is an entry of its own, which takes the slots that runs cannot share among them.
+    """
+    total = int(counts.sum())
+    before = np.concatenate([[0], np.cumsum(counts)])
+    alone = int(np.argmax(counts))
+    best, last = np.zeros(257), [0] * 257
+    for end in range(1, 257):
+        lowest = end - 1 if end == alone + 1 else alone + 1 if end > alone else 0
+        starts = np.arange(end - 1, max(lowest, end - _LONGEST) - 1, -1)
+        length, inside = end - starts, before[end] - before[starts]
+        # No symbol has less than a slot.
+        share = np.maximum(inside, total * length / SLOTS) / total / length
+        words = np.where(length > 1, 2, inside > 0)
+        taken = best[starts] + _WORD_BYTES * words - inside * np.log2(share) / 8
+        taken += np.where(length > 1, inside * (_RUN / _SPARED), 0)
+        shortest = int(np.argmin(taken))
+        best[end], last[end] = taken[shortest], shortest + 1
+    runs: list[tuple[int, int]] = []
+    end = 256
+    while end:
+        start = end - last[end]
+        if before[end] > before[start]:
+            runs.append((start, last[end]))
+        end = start
+    return runs
+
+
+def _frequencies(counts: list[int], lengths: list[int]) -> npt.NDArray[np.int64]:
+    """Slots of each symbol of runs of `lengths`, at least one, so that a text with `counts` a run is cheap.
+
+    Slots go one by one, for a run one a symbol, to where each saves most. Without runs that is the least cost: it is a
+    sum over symbols, and a symbol's next slot never saves more than its last one did.
     """
     held = np.ones(len(counts), np.int64)
-    heap = [(-count * math.log2(2), i) for i, count in enumerate(counts)]
+    spare = SLOTS - sum(lengths)
+    heap = [(-count * math.log2(2) / length, i) for i, (count, length) in enumerate(zip(counts, lengths, strict=True))]
     heapq.heapify(heap)
-    for _ in range(min(SLOTS, _MOST * len(counts)) - len(counts)):
-        i = heap[0][1]
+    while spare:
+        _, i = heap[0]
+        if lengths[i] > spare:
+            heapq.heappop(heap)
+            continue
         held[i] += 1
-        heapq.heapreplace(heap, (-counts[i] * math.log2(1 + 1 / held[i]), i))
+        spare -= lengths[i]
+        heapq.heapreplace(heap, (-counts[i] * math.log2(1 + 1 / held[i]) / lengths[i], i))
     return held
 
 
@@ -118,7 +184,7 @@ def encode(symbols: Bytes, models: Sequence[Model], which: Sequence[int] | npt.N
     """
     text = symbols.reshape(-1)
     chosen = np.broadcast_to(np.asarray(which), text.shape)
-    tables = [_of_symbol(model) for model in models]
+    tables = [list(zip(*(a.tolist() for a in model.places), strict=True)) for model in models]
     words: list[int] = []
     state = _LOW
     # Last in, first out.
@@ -131,14 +197,6 @@ def encode(symbols: Bytes, models: Sequence[Model], which: Sequence[int] | npt.N
             state >>= _WORD
         state = (state // frequency << BITS) + start + state % frequency
     return np.array([state & 0xFFFF, state >> _WORD, *reversed(words)], "<u2").view(np.uint8)
-
-
-def _of_symbol(model: Model) -> list[tuple[int, int]]:
-    """(frequency, start) by symbol, (0, 0) for those that are not used."""
-    found = [(0, 0)] * 256
-    for symbol, frequency, start in zip(model.symbols, model.frequencies, model.starts, strict=True):
-        found[symbol] = (int(frequency), int(start))
-    return found
 
 
 class Decoder:
@@ -162,14 +220,26 @@ class Decoder:
         _, slots, entries = self._tables[id(model)]
         slot = self._state % SLOTS
         at = slots[slot >> model.shift]
-        while slot - (entries[at] >> 20) >= entries[at] >> 8 & 0xFFF:
+        symbol, frequency = entries[at] & 0xFF, entries[at] >> 8 & 0xFFF
+        within = slot - (entries[at] >> 20)
+        while within >= frequency:
+            if frequency:
+                within -= frequency
+            else:
+                at += 1
+                frequency = entries[at] & 0xFFFF
+                if within < entries[at] >> 16:
+                    symbol += within // frequency
+                    within %= frequency
+                    break
+                within -= entries[at] >> 16
             at += 1
-        entry = entries[at]
-        self._state = (entry >> 8 & 0xFFF) * (self._state >> BITS) + slot - (entry >> 20)
+            symbol, frequency = entries[at] & 0xFF, entries[at] >> 8 & 0xFFF
+        self._state = frequency * (self._state >> BITS) + within
         if self._state < _LOW:
             self._state = self._state << _WORD | self._words[self._at]
             self._at += 1
-        return int(entry & 0xFF)
+        return int(symbol)
 
     def end(self) -> None:
         """Raise ValueError unless the stream ends here: all of it was read and the state is the encoder's first."""

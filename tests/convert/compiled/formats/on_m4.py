@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ needs_arm = pytest.mark.skipif(
 _CODE, _DATA, _STACK, _RETURN, _MIB = 0x10000, 0x20000000, 0x40000000, 0x8000, 1 << 20
 
 
-def build(source: Path, folder: Path, optimize: str = "-O2") -> cortex_m.Program:
-    """Link `source` with the header of the kernels' library; nothing but its own functions and libgcc's is there."""
+def build(source: Path, folder: Path, cpu: Sequence[str] = device.CPU) -> cortex_m.Program:
+    """Link `source` with the headers of the kernels' library; nothing but its own functions and libgcc's is there.
+
+    `cpu`: options for the M4, or for a core whose instructions it has.
+    """
     tool = f"{compilers.COMPILERS['armv7e-m'].prefix}gcc"
     elf = folder / f"{source.stem}.elf"
-    flags = [*device.CPU, "-std=c99", optimize, *host.WARNINGS, "-I", str(host.KERNELS / "include")]
+    flags = [*cpu, "-std=c99", "-O2", *host.WARNINGS, "-I", str(host.KERNELS / "include")]
     link = ["--specs=nano.specs", "-nostartfiles", f"-Wl,-Ttext={_CODE:#x}", "-Wl,-e,0"]
     subprocess.run([tool, *flags, *link, str(source), "-o", str(elf)], check=True)
     return cortex_m.load(elf)

@@ -5,6 +5,7 @@ import math
 import struct
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convert.compiled import host
+from convert import emit
+from convert.compiled import avr, device, host
 from convert.compiled.formats import rans
+from convert.emulate import simavr
 
 HERE = Path(__file__).parent
 Bytes = np.ndarray
@@ -90,20 +93,24 @@ def test_several_models_share_a_stream(program: Path, texts: list[Bytes], random
 @given(TEXTS)
 def test_models_are_sound(text: Bytes) -> None:
     model = rans.fit(text)
-    assert model.frequencies.sum() == min(4096, 4095 * len(model.symbols))
-    assert model.frequencies.min() >= 1
-    assert set(model.symbols.tolist()) == (set(text.tolist()) or {0})
-    assert model.nbytes == (4096 >> model.shift) + 4 * len(model.symbols)
+    frequencies, starts = model.places
+    assert model.widths.sum() == frequencies.sum() == 4096
+    assert (frequencies[np.unique(text)] >= 1).all()
+    order = np.argsort(starts[frequencies > 0])
+    assert np.array_equal(np.cumsum(frequencies[frequencies > 0][order])[:-1], starts[frequencies > 0][order][1:])
+    assert model.nbytes == sum(table.nbytes for table in model.tables.values())
 
 
 @settings(deadline=None)
 @given(TEXTS)
-def test_decoders_seldom_look_in_vain(text: Bytes) -> None:
+def test_tables_are_as_large_as_time_is_worth(text: Bytes) -> None:
+    """A byte for at most 128 instructions: no other table than the chosen one is better."""
     counts = np.bincount(text, minlength=256)
     model = rans.fit(text)
-    assert model.shift == 4 or model.steps(counts) <= 0.25
-    if model.shift < 12:
-        assert rans.Model(model.symbols, model.frequencies, model.shift + 1).steps(counts) > 0.25
+    for shift in range(4, 13):
+        other = replace(model, shift=shift)
+        spared = (model.steps(counts) - other.steps(counts)) * len(text) * 8
+        assert spared <= 128 * (other.nbytes - model.nbytes) + 1e-6
 
 
 @settings(deadline=None)
@@ -118,13 +125,13 @@ def test_stream_is_as_long_as_the_model_says(text: Bytes) -> None:
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.9, 0.99, 0.999])
 def test_all_of_it_is_near_the_entropy(share: float) -> None:
-    """Tables and stream: 1 % and 70 bytes more than the entropy, and 4 bytes a symbol."""
+    """Tables and stream: 3 % and 80 bytes more than the entropy."""
     text = np.minimum(np.random.default_rng(1).geometric(share, 50000) - 1, 255).astype(np.uint8)
     model = rans.fit(text)
     taken = model.nbytes + len(rans.encode(text, [model]))
     ideal = entropy(text) * len(text) / 8
-    print(f"geometric {share}: {taken} bytes, {ideal:.0f} of entropy, {model.shift=}, {len(model.symbols)} symbols")
-    assert ideal < taken <= 1.01 * ideal + 4 * len(model.symbols) + 70
+    print(f"geometric {share}: {taken} bytes, {ideal:.0f} of entropy, {model.nbytes} of tables")
+    assert ideal < taken <= 1.03 * ideal + 80
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])
@@ -133,18 +140,46 @@ def test_one_symbol_takes_nothing_but_the_state(value: int, count: int) -> None:
     text = np.full(count, value, np.uint8)
     model = rans.fit(text)
     assert len(rans.encode(text, [model])) <= 4 + count * math.log2(4096 / 4095) / 8
-    assert model.nbytes == 1 + 4
+    assert model.nbytes == 1 + 2 * 4
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=2, max_size=256))
 def test_frequencies_cost_least(counts: list[int]) -> None:
     """No slot moved from one symbol to another makes the text shorter; as costs are convex, nothing else does."""
-    held = rans._frequencies(counts)
+    held = rans._frequencies(counts, [1] * len(counts))
     n = np.array(counts)
     gain = n * np.log2(1 + 1 / held)
     loss = np.where(held > 1, n * np.log2(held / np.maximum(held - 1, 1)), np.inf)
     assert held.sum() == 4096
     assert gain.max() <= loss.min() * (1 + 1e-12)
+
+
+def test_symbols_that_are_alike_share_an_entry() -> None:
+    """A run takes two words where it would take a word a symbol, and decides nothing between its symbols."""
+    rng = np.random.default_rng(2)
+    text = np.where(rng.random(3000) < 0.6, 200, rng.integers(10, 74, 3000)).astype(np.uint8)
+    model = rans.fit(text)
+    assert model.symbols.tolist() == [200, 10]
+    assert model.lengths.tolist() == [1, 64]
+    assert model.tables["entries"].size == 3
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 99), st.sampled_from([30, 300, 3000]))
+def test_runs_never_make_it_larger(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    text = np.clip(rng.normal(0, rng.uniform(1, 60), count).round(), -128, 127).astype(np.int8).view(np.uint8)
+    counts = np.bincount(text, minlength=256)
+    used = np.flatnonzero(counts)
+    held = rans._frequencies(counts[used].tolist(), [1] * len(used)) if len(used) > 1 else np.array([4095])
+    single = 4 * len(used) + float((counts[used] * (12 - np.log2(held))).sum()) / 8
+    model = rans.fit(text)
+    assert 4 * len(model.tables["entries"]) + model.cost(counts) / 8 <= single * 1.01 + 8
+
+
+def test_one_model_for_several_texts() -> None:
+    parts = [skewed(0.3, 400, seed) for seed in range(4)]
+    assert rans.fit(*parts).tables["entries"].tolist() == rans.fit(np.concatenate(parts)).tables["entries"].tolist()
 
 
 def test_a_symbol_that_the_model_lacks_is_refused() -> None:
@@ -169,7 +204,7 @@ def test_same_text_same_bytes() -> None:
     """Also where symbols are equally frequent, whose order could be anything."""
     text = np.tile(np.array([9, 5, 200, 3], np.uint8), 40)
     model = rans.fit(text)
-    assert model.symbols.tolist() == [3, 5, 9, 200]
+    assert sorted(model.symbols.tolist()) == [3, 5, 9, 200]
     assert rans.encode(text, [model]).tolist() == rans.encode(text, [rans.fit(text[::-1])]).tolist()
 
 
@@ -178,21 +213,49 @@ def _model(machine: on_m4.Machine, model: rans.Model) -> bytes:
     return struct.pack("<IIi", machine.place(tables["slots"]), machine.place(tables["entries"]), model.shift)
 
 
+CPUS = {"cortex-m4": device.CPU, "cortex-m0": device.CORES["cortex-m0"].cpu}
+
+
 @on_m4.needs_arm
-@pytest.mark.parametrize(("rest", "most"), [(0.01, 17.2), (0.1, 18.2), (1.0, 19.8)])
+@pytest.mark.parametrize(
+    ("cpu", "rest", "most"),
+    [
+        *(("cortex-m4", 0.01, 15.4), ("cortex-m4", 0.1, 17.5), ("cortex-m4", 1.0, 29.4)),
+        *(("cortex-m0", 0.01, 30), ("cortex-m0", 0.1, 37.3), ("cortex-m0", 1.0, 98)),
+    ],
+)
 @pytest.mark.parametrize("odd", [0, 1])
-def test_symbols_on_a_cortex_m4(tmp_path: Path, rest: float, most: float, odd: int) -> None:
+def test_symbols_on_a_cortex_m(tmp_path: Path, cpu: str, rest: float, most: float, odd: int) -> None:
     """Three of the instructions are the loop's and the store; a stream may lie at any address."""
     text = skewed(rest, 4000)
     model = rans.fit(text)
-    machine = on_m4.Machine(on_m4.build(HERE / "rans_calls.c", tmp_path))
+    machine = on_m4.Machine(on_m4.build(HERE / "rans_calls.c", tmp_path, CPUS[cpu]))
     m = machine.place(_model(machine, model))
     stream = machine.place(rans.encode(text, [model]), odd)
     to = machine.place(bytes(len(text)))
     _, instructions = machine.call("rans_bytes", m, stream, len(text), to)
     assert np.array_equal(machine.read(to, len(text)), text)
-    print(f"rest {rest}: {instructions / len(text):.2f} instructions a symbol")
+    print(f"{cpu}, rest {rest}: {instructions / len(text):.2f} instructions a symbol")
     assert instructions / len(text) <= most
+
+
+@on_m4.needs_arm
+@pytest.mark.parametrize("cpu", list(CPUS))
+@pytest.mark.parametrize("text", [skewed(0.5, 300), skewed(0.02, 3000), skewed(0, 9)], ids=["runs", "mixed", "one"])
+def test_every_slot_is_a_symbols(tmp_path: Path, cpu: str, text: Bytes) -> None:
+    """Also those that no encoder makes use of: nothing in a stream leads out of the tables."""
+    model = rans.fit(text)
+    frequencies, starts = model.places
+    machine = on_m4.Machine(on_m4.build(HERE / "rans_calls.c", tmp_path, CPUS[cpu]))
+    m = machine.place(_model(machine, model))
+    stream, to = machine.place(bytes(8)), machine.place(bytes(1))
+    symbols = np.flatnonzero(frequencies)
+    symbols = symbols[np.argsort(starts[symbols])]
+    owners = np.repeat(symbols, frequencies[symbols])
+    for slot in range(0, 4096, 7):
+        machine.uc.mem_write(stream, struct.pack("<I", 0x7FF << 12 | 1 << 28 | slot))
+        machine.call("rans_bytes", m, stream, 1, to)
+        assert machine.read(to, 1)[0] == owners[slot]
 
 
 @on_m4.needs_arm
@@ -211,4 +274,28 @@ def test_gaps_and_values_on_a_cortex_m4(tmp_path: Path) -> None:
     expected = int((row[np.cumsum(gaps, dtype=np.int64)].astype(np.int64) * values).sum())
     assert found == expected % 2**32
     print(f"{instructions / 1500:.2f} instructions a weight, gap, value and product")
-    assert instructions / 1500 <= 43
+    assert instructions / 1500 <= 52
+
+
+@pytest.mark.skipif(not avr.available(), reason="needs gcc-avr, avr-libc and simavr")
+@pytest.mark.parametrize(("optimize", "most"), [("speed", 340), ("size", 360)])
+def test_symbols_on_an_avr(tmp_path: Path, optimize: str, most: int) -> None:
+    """Tables and stream are read from flash; cycles are simavr's."""
+    text = skewed(0.2, 200)
+    model = rans.fit(text)
+    arrays = {**model.tables, "stream": rans.encode(text, [model])}
+    lines = [f"#define RANS_SYMBOLS {len(text)}", f"#define RANS_SHIFT {model.shift}"]
+    for name, values in arrays.items():
+        lines.append(f"static const __flash {values.dtype}_t rans_{name}[] = {{{emit.c_array(values)}}};")
+    (tmp_path / "rans_tables.h").write_text("\n".join(lines))
+    elf = tmp_path / "rans.elf"
+    flags = [*avr.flags(optimize), "-I", str(tmp_path)]
+    host.call([f"{avr.PREFIX}gcc", *flags, str(HERE / "rans_avr.c"), "-o", str(elf)], "compiling for AVR")
+    raw = bytearray()
+    with simavr.Simulation(elf, avr.MCU, avr.CLOCK_HZ, "open", 0x40FF) as simulation:
+        while len(raw) < 2 + len(text) and not simulation.ended:
+            raw += simulation.read(1.0)
+    assert np.array_equal(np.frombuffer(raw[2:], np.uint8), text)
+    cycles = 8 * int.from_bytes(raw[:2], "little") / len(text)
+    print(f"AVR, {optimize}: {cycles:.0f} cycles a symbol")
+    assert cycles <= most
