@@ -101,14 +101,12 @@ def _run(compiled: CompiledModel) -> list[Counted]:
     ]
 
 
-# What the kernels that a format defines call, by the prefix of their names.
+# What the kernels that a format defines call, by the prefix of their names; and the same without a fast output stage.
 _HELPERS = {
-    "coded_row_": (),
-    "coded_matmul_": ("kernels_coded_spread",),
-    "coded_conv_": ("kernels_coded_spread", "kernels_coded_gather", "fill"),
+    "coded_row_": ("kernels_coded_row", "pixels"),
+    "coded_matmul_": ("kernels_coded_matmul", "pixels", "kernels_coded_spread"),
+    "coded_conv_": ("kernels_coded_conv", "pixels", "kernels_coded_spread", "kernels_coded_gather", "fill"),
 }
-
-
 _COMPACT = ("image", "one_by_one", "expand", "kernels_m4_clamp_s8", "kernels_m4_depthwise_copy")
 
 
@@ -117,7 +115,8 @@ def _code(layer: Layer, functions: Mapping[str, int]) -> Mapping[str, int]:
         return {}
     if layer.definition:
         helpers = next(names for prefix, names in _HELPERS.items() if layer.kernel.startswith(prefix))
-        called = (layer.kernel, f"{layer.kernel}_channel", *helpers)
+        slow = tuple(f"{name}_left" for name in helpers) if layer.kernel.endswith("_0") else ()
+        called = (layer.kernel, f"{layer.kernel}_channel", *helpers, *slow)
     elif layer.kernel.startswith(catalogue.INT4):
         called = (layer.kernel, "arrange", "four", "kernels_coded_spread", "kernels_coded_gather", "fill")
     elif layer.kernel.startswith(depthwise.PREFIX):

@@ -47,3 +47,67 @@ void kernels_coded_gather(const kernels_coded_conv_params *params, const int8_t 
     }
   }
 }
+
+/* All channels of one row (x is [depth]) or of the first `pixels` of a tile (x is [depth][4], word-aligned). */
+KERNELS_CODED_INLINE void channels_of(int right, kernels_coded_decoder decode, const kernels_coded_weights *w,
+                                      const int8_t *x, kernels_int pixels, int8_t *output) {
+  const kernels_int channels = w->channels;
+  kernels_coded_state state = {w->stream, w->table, {0, 0}, x, 0};
+  if (w->stream != 0) state.stream += KERNELS_CODED_PAD; /* where all is symbols there is none */
+  if (w->code != 0) kernels_rans_open(&state.symbols, w->code);
+  for (kernels_int c = 0; c < channels; c++) {
+    int32_t sums[KERNELS_CODED_TILE];
+    decode(w, &state, sums);
+    kernels_coded_outputs(right, &w->stage, c, sums, pixels, channels, output + c);
+    if (w->table_step != 0) state.table += w->table_step;
+  }
+}
+
+#define KERNELS(suffix, right)                                                                                       \
+  static __attribute__((noinline)) void pixels##suffix(kernels_coded_decoder decode, const kernels_coded_weights *w, \
+                                                       const int8_t *x, kernels_int pixels, int8_t *output) {        \
+    channels_of(right, decode, w, x, pixels, output);                                                                \
+  }                                                                                                                  \
+                                                                                                                     \
+  void kernels_coded_row##suffix(const kernels_coded_matmul_params *params, const int8_t *input, int8_t *output,     \
+                                 kernels_coded_decoder decode) {                                                     \
+    pixels##suffix(decode, &params->weights, input, 1, output);                                                      \
+  }                                                                                                                  \
+                                                                                                                     \
+  void kernels_coded_matmul##suffix(const kernels_coded_matmul_params *params, const int8_t *input, int8_t *scratch, \
+                                    int8_t *output, kernels_coded_decoder decode, kernels_int wide) {                \
+    const kernels_coded_weights *w = &params->weights;                                                               \
+    for (kernels_int left = params->rows; left > 0; left -= KERNELS_CODED_TILE) {                                    \
+      const kernels_int count = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                               \
+      for (kernels_int p = 0; p < count; p++, input += w->depth) {                                                   \
+        kernels_coded_spread(input, w->depth, KERNELS_CODED_TILE, wide, scratch + (p << wide));                      \
+      }                                                                                                              \
+      pixels##suffix(decode, w, scratch, count, output);                                                             \
+      output += count * w->channels;                                                                                 \
+    }                                                                                                                \
+  }                                                                                                                  \
+                                                                                                                     \
+  void kernels_coded_conv##suffix(const kernels_coded_conv_params *params, const int8_t *input, int8_t *scratch,     \
+                                  int8_t *output, kernels_coded_decoder decode, kernels_int wide) {                  \
+    const kernels_coded_weights *w = &params->weights;                                                               \
+    const kernels_window *win = &params->window;                                                                     \
+    for (kernels_int n = 0; n < win->batches; n++) {                                                                 \
+      kernels_int y = 0, x = 0;                                                                                      \
+      for (kernels_int left = win->output_height * win->output_width; left > 0; left -= KERNELS_CODED_TILE) {        \
+        const kernels_int count = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                             \
+        for (kernels_int p = 0; p < count; p++) {                                                                    \
+          kernels_coded_gather(params, input, y, x, KERNELS_CODED_TILE, wide, scratch + (p << wide));                \
+          if (++x == win->output_width) {                                                                            \
+            x = 0;                                                                                                   \
+            y++;                                                                                                     \
+          }                                                                                                          \
+        }                                                                                                            \
+        pixels##suffix(decode, w, scratch, count, output);                                                           \
+        output += count * w->channels;                                                                               \
+      }                                                                                                              \
+      input += win->input_height * win->input_width * params->input_channels;                                        \
+    }                                                                                                                \
+  }
+
+KERNELS(, 1)
+KERNELS(_left, 0)

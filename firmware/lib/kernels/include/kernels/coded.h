@@ -140,6 +140,12 @@ KERNELS_CODED_INLINE int32_t kernels_coded_value(const kernels_coded_format f, u
   return (int32_t)(field << (32 - f.value_bits)) >> (32 - f.value_bits);
 }
 
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+/* A tile's elements are stored one by one and read as words. */
+typedef uint32_t __attribute__((may_alias)) kernels_coded_four;
+typedef uint64_t __attribute__((may_alias)) kernels_coded_eight;
+#endif
+
 /* Bytes from an input, or a tile's inputs, to the next ones. */
 KERNELS_CODED_INLINE kernels_int kernels_coded_step(const kernels_coded_format f, kernels_int tile) {
   return tile == 1 ? 1 : tile << f.wide;
@@ -155,9 +161,11 @@ KERNELS_CODED_INLINE void kernels_coded_multiply(const kernels_coded_format f, k
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
   int32_t first, second;
   if (f.wide) {
-    __asm__("ldrd %0, %1, %2" : "=r"(first), "=r"(second) : "o"(*(const uint64_t *)__builtin_assume_aligned(x, 4)));
+    __asm__("ldrd %0, %1, %2"
+            : "=r"(first), "=r"(second)
+            : "o"(*(const kernels_coded_eight *)__builtin_assume_aligned(x, 4)));
   } else {
-    const uint32_t four = *(const uint32_t *)__builtin_assume_aligned(x, 4);
+    const uint32_t four = *(const kernels_coded_four *)__builtin_assume_aligned(x, 4);
     first = kernels_m4_sxtb16(four);
     second = kernels_m4_sxtb16_odd(four);
   }
@@ -383,16 +391,16 @@ KERNELS_CODED_INLINE void kernels_coded_channel(const kernels_coded_format f, ke
 }
 
 /* The outputs of one channel for the first `pixels` sums, `stride` bytes from one to the next. */
-KERNELS_CODED_INLINE void kernels_coded_outputs(const kernels_coded_format f, const kernels_output_stage *stage,
-                                                kernels_int channel, const int32_t *sums, kernels_int pixels,
-                                                kernels_int stride, int8_t *output) {
+KERNELS_CODED_INLINE void kernels_coded_outputs(int right, const kernels_output_stage *stage, kernels_int channel,
+                                                const int32_t *sums, kernels_int pixels, kernels_int stride,
+                                                int8_t *output) {
   const kernels_int i = channel * stage->channel_step;
   const int32_t bias = stage->bias[channel], multiplier = stage->multiplier[i];
   const int shift = stage->shift[i];
   for (kernels_int p = 0; p < pixels; p++, output += stride) {
     const int32_t sum = fixed_add(sums[p], bias);
-    const int32_t x = f.right ? fixed_multiply_right(sum, multiplier, (unsigned)(-2 - shift))
-                              : fixed_multiply(sum, multiplier, shift);
+    const int32_t x =
+        right ? fixed_multiply_right(sum, multiplier, (unsigned)(-2 - shift)) : fixed_multiply(sum, multiplier, shift);
     *output = (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
   }
 }
@@ -401,24 +409,20 @@ KERNELS_CODED_INLINE void kernels_coded_outputs(const kernels_coded_format f, co
  * inner loop all registers. */
 typedef void (*kernels_coded_decoder)(const kernels_coded_weights *w, kernels_coded_state *state, int32_t *sums);
 
-/* All channels of one row (`tile` 1: x is [depth]) or of the first `pixels` of a tile (x is [depth][4], int8 or int16,
- * word-aligned).
- */
-KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, kernels_coded_decoder decode,
-                                               const kernels_coded_weights *w, const int8_t *x, kernels_int pixels,
-                                               int8_t *output) {
-  const kernels_int channels = w->channels;
-  kernels_coded_state state = {w->stream, w->table, {0, 0}, x, 0};
-  /* Where all is symbols there is no first stream. */
-  if (f.positions != KERNELS_CODED_ALL || !f.coded_values) state.stream += KERNELS_CODED_PAD;
-  if (f.coded_positions || f.coded_values) kernels_rans_open(&state.symbols, w->code);
-  for (kernels_int c = 0; c < channels; c++) {
-    int32_t sums[KERNELS_CODED_TILE];
-    decode(w, &state, sums);
-    kernels_coded_outputs(f, &w->stage, c, sums, pixels, channels, output + c);
-    if (f.codebook) state.table += w->table_step;
-  }
-}
+/* What the kernels of all formats share, by the format's decoder; `wide` as in the format. With _left for an output
+ * stage with any shift, without it for shifts of -2 or less. */
+void kernels_coded_row(const kernels_coded_matmul_params *params, const int8_t *input, int8_t *output,
+                       kernels_coded_decoder decode);
+void kernels_coded_row_left(const kernels_coded_matmul_params *params, const int8_t *input, int8_t *output,
+                            kernels_coded_decoder decode);
+void kernels_coded_matmul(const kernels_coded_matmul_params *params, const int8_t *input, int8_t *scratch,
+                          int8_t *output, kernels_coded_decoder decode, kernels_int wide);
+void kernels_coded_matmul_left(const kernels_coded_matmul_params *params, const int8_t *input, int8_t *scratch,
+                               int8_t *output, kernels_coded_decoder decode, kernels_int wide);
+void kernels_coded_conv(const kernels_coded_conv_params *params, const int8_t *input, int8_t *scratch, int8_t *output,
+                        kernels_coded_decoder decode, kernels_int wide);
+void kernels_coded_conv_left(const kernels_coded_conv_params *params, const int8_t *input, int8_t *scratch,
+                             int8_t *output, kernels_coded_decoder decode, kernels_int wide);
 
 /* One copy each, so that what a kernel costs does not depend on who calls it. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -453,26 +457,18 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
   static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input, \
                                         int8_t *output) {                                               \
     const kernels_coded_format format = {__VA_ARGS__};                                                  \
-    kernels_coded_pixels(format, name##_channel, &params->weights, input, 1, output);                   \
+    (format.right ? kernels_coded_row : kernels_coded_row_left)(params, input, output, name##_channel); \
   }
 
 /* The same for several rows, with scratch memory of 4 * depth elements, word-aligned: four rows are copied before the
  * first byte of their output is written. */
-#define KERNELS_CODED_MATMUL(name, ...)                                                                       \
-  KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                                \
-  static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input,       \
-                                        int8_t *scratch, int8_t *output) {                                    \
-    const kernels_coded_format format = {__VA_ARGS__};                                                        \
-    const kernels_coded_weights *w = &params->weights;                                                        \
-    for (kernels_int left = params->rows; left > 0; left -= KERNELS_CODED_TILE) {                             \
-      const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                       \
-      for (kernels_int p = 0; p < pixels; p++) {                                                              \
-        kernels_coded_spread(input, w->depth, KERNELS_CODED_TILE, format.wide, scratch + (p << format.wide)); \
-        input += w->depth;                                                                                    \
-      }                                                                                                       \
-      kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                               \
-      output += pixels * w->channels;                                                                         \
-    }                                                                                                         \
+#define KERNELS_CODED_MATMUL(name, ...)                                                                               \
+  KERNELS_CODED_DECODER(name, KERNELS_CODED_TILE, __VA_ARGS__)                                                        \
+  static KERNELS_CODED_KERNEL void name(const kernels_coded_matmul_params *params, const int8_t *input,               \
+                                        int8_t *scratch, int8_t *output) {                                            \
+    const kernels_coded_format format = {__VA_ARGS__};                                                                \
+    (format.right ? kernels_coded_matmul : kernels_coded_matmul_left)(params, input, scratch, output, name##_channel, \
+                                                                      format.wide);                                   \
   }
 
 /* A convolution without groups, with the same scratch memory; four windows are copied before the first byte of their
@@ -482,24 +478,8 @@ KERNELS_CODED_INLINE void kernels_coded_pixels(const kernels_coded_format f, ker
   static KERNELS_CODED_KERNEL void name(const kernels_coded_conv_params *params, const int8_t *input, int8_t *scratch, \
                                         int8_t *output) {                                                              \
     const kernels_coded_format format = {__VA_ARGS__};                                                                 \
-    const kernels_coded_weights *w = &params->weights;                                                                 \
-    const kernels_window *win = &params->window;                                                                       \
-    for (kernels_int n = 0; n < win->batches; n++) {                                                                   \
-      kernels_int y = 0, x = 0;                                                                                        \
-      for (kernels_int left = win->output_height * win->output_width; left > 0; left -= KERNELS_CODED_TILE) {          \
-        const kernels_int pixels = left < KERNELS_CODED_TILE ? left : KERNELS_CODED_TILE;                              \
-        for (kernels_int p = 0; p < pixels; p++) {                                                                     \
-          kernels_coded_gather(params, input, y, x, KERNELS_CODED_TILE, format.wide, scratch + (p << format.wide));    \
-          if (++x == win->output_width) {                                                                              \
-            x = 0;                                                                                                     \
-            y++;                                                                                                       \
-          }                                                                                                            \
-        }                                                                                                              \
-        kernels_coded_pixels(format, name##_channel, w, scratch, pixels, output);                                      \
-        output += pixels * w->channels;                                                                                \
-      }                                                                                                                \
-      input += win->input_height * win->input_width * params->input_channels;                                          \
-    }                                                                                                                  \
+    (format.right ? kernels_coded_conv : kernels_coded_conv_left)(params, input, scratch, output, name##_channel,      \
+                                                                  format.wide);                                        \
   }
 
 #ifdef __cplusplus

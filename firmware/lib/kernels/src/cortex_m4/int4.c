@@ -56,7 +56,6 @@ static __attribute__((noinline)) void arrange(const int8_t *row, int32_t depth, 
 INLINE void pixels_of(const kernels_coded_weights *w, int32_t tile, const int8_t *x, int32_t count, int8_t *output) {
   const int32_t depth = w->depth, channels = w->channels, groups = (depth + 7) >> 3;
   const int32_t first = ((depth + 7) & 7) + 1, bytes = (first * 4 + 7) >> 3;
-  const kernels_coded_format format = {KERNELS_CODED_ALL, 0, 0, 4, 0, 0, 0, 1, 0};
   const uint8_t *stream = w->stream + KERNELS_CODED_PAD;
   for (int32_t c = 0; c < channels; c++) {
     const int32_t *in = (const int32_t *)(const void *)x;
@@ -80,7 +79,7 @@ INLINE void pixels_of(const kernels_coded_weights *w, int32_t tile, const int8_t
     }
     {
       const int32_t sums[KERNELS_CODED_TILE] = {s0 >> 4, s1 >> 4, s2 >> 4, s3 >> 4};
-      kernels_coded_outputs(format, &w->stage, c, sums, count, channels, output + c);
+      kernels_coded_outputs(0, &w->stage, c, sums, count, channels, output + c);
     }
   }
 }
