@@ -53,6 +53,7 @@ from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
 from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
+from convert.split import build as splits
 from convert.trees import family as trees
 from convert.trees.family import TREE, from_file, is_tree
 
@@ -81,6 +82,7 @@ class Job:
     timeout: float
     optimize: compiled.Optimize = "speed"
     compress: Compress | None = None  # None: as the recipe says
+    split: splits.Split | None = None  # None: weights are part of the firmware
     seed: int = 1
 
 
@@ -105,6 +107,8 @@ def run(job: Job, ui: Ui) -> Draft:
     """Run all stages; once the model is known, a PipelineError leaves this after the report was written."""
     job = replace(job, runtime=_wanted(job))
     choice = _resolve(job, ui)
+    if job.split is not None and not isinstance(choice, ToolError):
+        splits.check(job.board, choice.environment, choice.runtime)
     source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
     g = source.family.read(source.data)
     first = report.Report(
@@ -159,7 +163,9 @@ def _wanted(job: Job) -> toolchain.Wanted:
     else:
         tree, what = recipes.load(job.recipe).model.leaves in ("tree", "decision tree"), f"recipe {job.recipe} makes"
     if not tree:
-        return job.runtime
+        return "compiled" if job.split is not None and job.runtime == "auto" else job.runtime
+    if job.split is not None:
+        raise UsageError(f"{what} a tree, whose weights are part of the firmware; leave --split-weights out")
     if job.runtime != "auto" or job.tflm_dir is not None:
         raise UsageError(f"{what} a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
     return "tree"
@@ -330,9 +336,15 @@ def _emit(
         found = project.images(
             job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), compress
         )
-        manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
-        manifest |= {"reference": source.family.judge, "file": source.family.file}
         features = source.features(g) if source.features is not None else {}
+        apart: dict[str, object] = {}
+        if job.split is not None:
+            found["compiled"], slots = splits.produce(
+                job.board, g, job.optimize, compress, features, job.split, draft.output
+            )
+            apart = {"split": slots}
+        manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
+        manifest |= {"reference": source.family.judge, "file": source.family.file, **apart}
         project.write(draft.output / "generated", g, test, found, manifest, features)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
@@ -452,6 +464,14 @@ def _compress(mode: str | None, max_instructions: float | None) -> Compress | No
     return Compress(mode, max_instructions or MAX_INSTRUCTIONS)
 
 
+def _split(wanted: bool, key: Path | None, slot_bytes: int | None) -> splits.Split | None:
+    if wanted:
+        return splits.Split(key, slot_bytes)
+    if key is not None or slot_bytes is not None:
+        raise UsageError("--sign and --slot-bytes say how weights lie apart from the firmware; add --split-weights")
+    return None
+
+
 _PATH = partial(click.Path, path_type=Path)
 
 
@@ -491,6 +511,22 @@ _PATH = partial(click.Path, path_type=Path)
     help=f"What --compress auto may make of an inference's instructions.  [default: the recipe's, else "
     f"{MAX_INSTRUCTIONS:g}]",
 )
+@click.option(
+    "--split-weights",
+    is_flag=True,
+    help="Weights in an image of their own, which can be replaced without the firmware.",
+)
+@click.option(
+    "--sign",
+    type=_PATH(exists=True, dir_okay=False),
+    metavar="KEYFILE",
+    help="With --split-weights: the firmware takes no weights but those signed with this key.",
+)
+@click.option(
+    "--slot-bytes",
+    type=click.IntRange(1),
+    help="With --split-weights: bytes of a slot.  [default: the image's and 25 %]",
+)
 @click.option("--output", type=_PATH(file_okay=False), help="Output folder.  [default: build/BOARD/MODEL]")
 @click.option("--no-smoke", is_flag=True, help="Do not run the firmware in the emulator.")
 @click.option(
@@ -522,6 +558,9 @@ def main(
     optimize: compiled.Optimize,
     compress: str | None,
     max_instructions: float | None,
+    split_weights: bool,
+    sign: Path | None,
+    slot_bytes: int | None,
     output: Path | None,
     no_smoke: bool,
     vector_count: int,
@@ -564,6 +603,7 @@ def main(
             timeout=timeout,
             optimize=optimize,
             compress=_compress(compress, max_instructions),
+            split=_split(split_weights, sign, slot_bytes),
         )
         draft = run(job, Ui(console))
     except PipelineError as e:

@@ -108,6 +108,11 @@ class CompiledModel:
         )
 
     @property
+    def headers(self) -> list[str]:
+        """What the generated source includes of the kernel library."""
+        return _HEADERS[self.target]
+
+    @property
     def _variables(self) -> list[Tensor]:
         """Tensors that are kept from one run to the next, as far as they are used."""
         return [t for t in self.graph.tensors if t.is_variable and t.index in self.plan.tensors]
@@ -202,7 +207,7 @@ class CompiledModel:
         """The C source by file name; the same model gives the same bytes."""
         tensors = self.graph.tensors
         context = {
-            "headers": _HEADERS[self.target],
+            "headers": self.headers,
             "flash": _FLASH.get(self.target, ""),
             "sha256": self.graph.sha256,
             "arena_bytes": self.arena_bytes,
@@ -234,6 +239,11 @@ class CompiledModel:
         return {name: emit.render(f"compiled/{name}.j2", context) for name in names}
 
 
+def pin(options: list[Layer], pinned: Mapping[int, str | None]) -> list[Layer]:
+    """The options that call the pinned kernel; all of them where none does, or none is pinned."""
+    return [layer for layer in options if layer.kernel == pinned.get(layer.op.index, layer.kernel)] or options
+
+
 def _initial(variable: Tensor) -> Constant | None:
     """The first value of a variable that is not one byte throughout."""
     if variable.initial is None:
@@ -247,12 +257,17 @@ def _operand(values: Array) -> Constant:
 
 
 def compile_model(
-    graph: Graph, target: Target = "portable", optimize: Optimize = "speed", compress: Compress = NONE
+    graph: Graph,
+    target: Target = "portable",
+    optimize: Optimize = "speed",
+    compress: Compress = NONE,
+    pinned: Mapping[int, str | None] | None = None,
 ) -> CompiledModel:
     """Compile a graph for the compiled runtime.
 
     `target` names the processors whose kernels may be used besides the portable ones; `optimize` says what counts
-    among kernels that serve a layer, and how they are compiled; `compress` how weights are stored.
+    among kernels that serve a layer, and how they are compiled; `compress` how weights are stored; `pinned` names the
+    kernel of each operator that is to be taken where it can be (convert/split).
 
     Raises UsageError for an operator, type or parameter that it does not support, naming it and what is supported.
     """
@@ -261,7 +276,7 @@ def compile_model(
         if graph.tensors[i].data is not None:
             raise UsageError(f"output {describe(graph.tensors[i])} is constant; remove it from the model's outputs")
     if target == "cortex_m4":
-        options = [cortex_m4.candidates(layer) for layer in layers]
+        options = [pin(cortex_m4.candidates(layer), pinned or {}) for layer in layers]
         if optimize == "speed":
             layers = select.fastest(graph, options, cortex_m4.cycles)
         else:

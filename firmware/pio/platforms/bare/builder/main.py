@@ -52,7 +52,7 @@ env.Replace(
     SIZETOOL=f"{prefix}size",
     ARFLAGS=["rcs"],
     PROGSUFFIX=".elf",
-    SIZEPROGREGEXP=r"^(?:\.boot2|\.isr_vector|\.text|\.rodata\S*|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
+    SIZEPROGREGEXP=r"^(?:\.boot2|\.isr_vector|\.text|\.rodata\S*|\.weights_slots|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit)\s+(\d+).*",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
     SIZEPRINTCMD="$SIZETOOL -A -d $SOURCES",
