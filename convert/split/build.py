@@ -14,7 +14,7 @@ from convert.boards import load as load_board
 from convert.cache import atomic_write
 from convert.compiled import Optimize
 from convert.compress import Compress
-from convert.errors import UsageError, one_of
+from convert.errors import DoesNotFitError, UsageError, one_of
 from convert.graph import Graph
 from convert.paths import BOARDS
 from convert.project import Image, plan_of
@@ -99,6 +99,40 @@ def check(board: Board, environment: Environment, runtime: str) -> None:
         )
     if runtime != "compiled":
         raise UsageError(f"--split-weights goes with the compiled runtime, not with {runtime}; add --runtime compiled")
+
+
+def pack(firmware: Firmware, graph: Graph, sequence: int, features: Mapping[str, str], key: Path | None) -> bytes:
+    """A weights image for a firmware that is there, from another model of the same graph.
+
+    Kernels are those of the firmware wherever the new weights allow it. `features` are the sources that prepare the
+    model's inputs, `key` a file to sign with. Raises UsageError where the model needs new firmware, or the signature
+    would not be the firmware's; DoesNotFitError where it is larger than a slot.
+    """
+    board = load_board(firmware.board, BOARDS)
+    secret = None if key is None else header.load_key(key)
+    if firmware.key is not None and (secret is None or ed25519.public_key(secret) != firmware.key):
+        raise UsageError(
+            f"the firmware takes only weights signed with the key whose public half is {firmware.key.hex()[:16]}...; "
+            + ("give it with --sign KEYFILE" if secret is None else f"{key} holds another one")
+        )
+    model = compile_split(board, graph, firmware.optimize, firmware.compress, firmware.plan.kernels)
+    machine = image.processor(board)
+    plan = model.plan_of(machine.abi, features)
+    firmware.plan.require(plan)
+    payload = image.payload(model, plan, machine)
+    weights = header.make(payload, sequence, bytes.fromhex(graph.sha256), plan.hash, secret)
+    if len(weights) > firmware.slot_bytes:
+        raise DoesNotFitError(
+            f"the weights image has {len(weights):,} B and a slot of the firmware {firmware.slot_bytes:,} B; take "
+            "smaller weights, or build the firmware again with a larger --slot-bytes"
+        )
+    return weights
+
+
+def features_of(output: Path) -> dict[str, str]:
+    """The sources in an output folder that prepare a model's inputs; none where its recipe has no preprocessing."""
+    folder = output / "generated" / "features"
+    return {path.name: path.read_text() for path in sorted(folder.glob("*"))} if folder.is_dir() else {}
 
 
 def compile_split(

@@ -72,7 +72,8 @@ class SplitModel(CompiledModel):
 
     def plan_of(self, abi: str, features: Mapping[str, str]) -> Plan:
         """What the firmware fixes; `abi` names the architecture, `features` the sources that prepare its inputs."""
-        prepared = hashlib.sha256(json.dumps(sorted(features.items())).encode()).hexdigest() if features else None
+        sources = sorted((name, text) for name, text in features.items() if not name.startswith("recording"))
+        prepared = hashlib.sha256(json.dumps(sources).encode()).hexdigest() if sources else None
         return Plan(
             {
                 "agreement": _AGREEMENT,
