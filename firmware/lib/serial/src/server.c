@@ -152,18 +152,19 @@ static void hello(void) {
   at = put(at, input_bytes(), 4);
   at = put(at, output_bytes(), 4);
   at = put(at, inference_arena_bytes(), 4);
-  s.ran = 0;
 #ifdef TINYML_SPLIT_WEIGHTS
   frame_piece_t pieces[7];
   pieces[2] = (frame_piece_t){board, sizeof board};
   pieces[3] = (frame_piece_t){split_model(), strlen(split_model()) + 1}; /* that of the image in use */
   pieces[4] = (frame_piece_t){name, sizeof name};
   pieces[5] = (frame_piece_t){inference_runtime(), strlen(inference_runtime())};
+  s.ran = 0;
   answer(HELLO | ANSWER, fixed, (size_t)(at - fixed), pieces, 7);
 #else
   frame_piece_t pieces[5];
   pieces[2] = (frame_piece_t){names, sizeof names}; /* with the last one's end */
   pieces[3] = (frame_piece_t){inference_runtime(), strlen(inference_runtime())};
+  s.ran = 0;
   answer(HELLO | ANSWER, fixed, (size_t)(at - fixed), pieces, 5);
 #endif
 }
