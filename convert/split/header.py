@@ -59,8 +59,11 @@ def read(image: bytes) -> Header:
     header = Header(*_HEAD.unpack_from(image))
     if header.magic != MAGIC:
         raise UsageError("this is no weights image: it does not begin with TMLW; give the weights.bin of a split build")
-    if (header.format, header.size) != (FORMAT, BYTES):
-        raise UsageError(f"this weights image has format {header.format}, and {FORMAT} is known; make it again")
+    if (header.format, header.size) != (FORMAT, BYTES) or header.kind not in (UNSIGNED, ED25519):
+        raise UsageError(
+            f"this weights image has format {header.format} and kind of signature {header.kind}, and {FORMAT} with "
+            f"{UNSIGNED} or {ED25519} is known; make it again"
+        )
     return header
 
 

@@ -44,8 +44,10 @@ static uint8_t mask(size_t i, size_t count) {
       return 0;
     case CUT_AFTER:
       return 0xFF;
-    case CUT_HALF_WAY:
+    case CUT_FIRST_HALF:
       return i < count / 2 ? 0xFF : 0;
+    case CUT_SECOND_HALF:
+      return i < count / 2 ? 0 : 0xFF;
     default:
       return random_byte();
   }

@@ -15,7 +15,13 @@ extern uint8_t *simulated_flash;
 extern size_t simulated_bytes;
 
 /* How far the operation gets in which the power goes. */
-enum { CUT_BEFORE = 0, CUT_AFTER = 1, CUT_HALF_WAY = 2, CUT_RANDOM = 3 /* and above: other random bits each */ };
+enum {
+  CUT_BEFORE = 0,
+  CUT_AFTER = 1,
+  CUT_FIRST_HALF = 2,
+  CUT_SECOND_HALF = 3,
+  CUT_RANDOM = 4 /* and above: other random bits each */
+};
 
 /* Operations since the last simulated_arm(). */
 extern unsigned long simulated_operations;

@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 RUNTIME = FIRMWARE / "runtimes" / "split"
 PAGE = 256
 DARK = -1
-CUTS = 6  # before, after, half way, and three times random bits
+CUTS = 7  # before, after, either half done, and three times random bits
 
 
 def split(graph: Graph) -> tuple[SplitModel, Plan]:
