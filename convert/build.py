@@ -464,11 +464,13 @@ def _compress(mode: str | None, max_instructions: float | None) -> Compress | No
     return Compress(mode, max_instructions or MAX_INSTRUCTIONS)
 
 
-def _split(wanted: bool, key: Path | None, slot_bytes: int | None) -> splits.Split | None:
+def _split(wanted: bool, key: Path | None, slot_bytes: int | None, any_weights: bool) -> splits.Split | None:
     if wanted:
-        return splits.Split(key, slot_bytes)
-    if key is not None or slot_bytes is not None:
-        raise UsageError("--sign and --slot-bytes say how weights lie apart from the firmware; add --split-weights")
+        return splits.Split(key, slot_bytes, any_weights)
+    if key is not None or slot_bytes is not None or any_weights:
+        raise UsageError(
+            "--sign, --slot-bytes and --any-weights say how weights lie apart from the firmware; add --split-weights"
+        )
     return None
 
 
@@ -527,6 +529,9 @@ _PATH = partial(click.Path, path_type=Path)
     type=click.IntRange(1),
     help="With --split-weights: bytes of a slot.  [default: the image's and 25 %]",
 )
+@click.option(
+    "--any-weights", is_flag=True, help="With --split-weights: only kernels that take whatever weights come later."
+)
 @click.option("--output", type=_PATH(file_okay=False), help="Output folder.  [default: build/BOARD/MODEL]")
 @click.option("--no-smoke", is_flag=True, help="Do not run the firmware in the emulator.")
 @click.option(
@@ -561,6 +566,7 @@ def main(
     split_weights: bool,
     sign: Path | None,
     slot_bytes: int | None,
+    any_weights: bool,
     output: Path | None,
     no_smoke: bool,
     vector_count: int,
@@ -603,7 +609,7 @@ def main(
             timeout=timeout,
             optimize=optimize,
             compress=_compress(compress, max_instructions),
-            split=_split(split_weights, sign, slot_bytes),
+            split=_split(split_weights, sign, slot_bytes, any_weights),
         )
         draft = run(job, Ui(console))
     except PipelineError as e:

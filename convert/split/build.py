@@ -12,7 +12,7 @@ from convert import compiled, emit
 from convert.boards import Board, Environment, Slots, names
 from convert.boards import load as load_board
 from convert.cache import atomic_write
-from convert.compiled import Optimize
+from convert.compiled import Optimize, lowering
 from convert.compress import Compress
 from convert.errors import DoesNotFitError, UsageError, one_of
 from convert.graph import Graph
@@ -30,10 +30,11 @@ _SPARE = 0.25
 
 @dataclass(frozen=True)
 class Split:
-    """What the user asked for: a key file to sign with (None: no signatures), bytes of a slot (None: computed)."""
+    """What the user asked for."""
 
-    key: Path | None = None
-    slot_bytes: int | None = None
+    key: Path | None = None  # a file to sign with; None: no signatures
+    slot_bytes: int | None = None  # None: computed
+    any_weights: bool = False  # portable kernels, which take whatever weights a later model has
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def produce(
     """
     assert board.tinyml.slots is not None
     machine = image.processor(board)
-    model = compile_split(board, graph, optimize, compress)
+    pinned = {layer.op.index: layer.kernel for layer in lowering.lower(graph)} if split.any_weights else None
+    model = compile_split(board, graph, optimize, compress, pinned)
     plan = model.plan_of(machine.abi, features)
     secret = None if split.key is None else header.load_key(split.key)
     payload = image.payload(model, plan, machine)
