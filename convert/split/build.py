@@ -17,7 +17,7 @@ from convert.compress import Compress
 from convert.errors import DoesNotFitError, UsageError, one_of
 from convert.graph import Graph
 from convert.paths import BOARDS
-from convert.project import Image, plan_of
+from convert.project import Image, layers_json, plan_of
 from convert.split import ed25519, header, image
 from convert.split.model import Plan, SplitModel
 
@@ -171,6 +171,7 @@ def produce(
     atomic_write(output / MANIFEST, firmware.dump())
     files = {
         **plan.render(),
+        "layers.json": layers_json(model),
         "split_config.h": config(place, plan, key),
         "weights_slots.c": emit.render(
             "split/weights_slots.c.j2", {"words": np.frombuffer(weights, "<u4").astype(np.uint32)}

@@ -160,7 +160,6 @@ slots_status slots_finish(slots_update_t *update) {
   slots_status status = slots_check(update->slots, (const uint8_t *)update->header, slot + SLOTS_HEADER);
   if (status == SLOTS_OK) status = write_words(slot + 4, update->header + 1, SLOTS_HEADER / 4 - 1);
   if (status == SLOTS_OK) status = write_words(slot, update->header, 1);
-  if (status == SLOTS_OK) status = check_slot(update->slots, update->into);
   update->into = -1;
   return status;
 }

@@ -115,6 +115,10 @@ def write_uf2(target, source, env):  # noqa: ARG001
 if project.entry.get("upload") == "uf2":
     action = env.VerboseAction(write_uf2, "Writing $TARGET")
     images += env.Command("$BUILD_DIR/${PROGNAME}.uf2", image_bin, action)
+if project.split:
+    # What replaces the firmware and leaves the weights on the board.
+    action = env.VerboseAction("$OBJCOPY -O ihex -R .weights_slots $SOURCE $TARGET", "Writing $TARGET")
+    images += env.Command("$BUILD_DIR/${PROGNAME}_alone.hex", elf, action)
 AlwaysBuild(Alias("buildprog", images))
 
 env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZEPRINTCMD", "Sizes of $SOURCE"), "Sizes of the sections")
