@@ -337,7 +337,7 @@ def _emit(
             job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), compress
         )
         features = source.features(g) if source.features is not None else {}
-        apart: dict[str, object] = {}
+        apart: dict[str, Any] = {}
         if job.split is not None:
             found["compiled"], slots = splits.produce(
                 job.board, g, job.optimize, compress, features, job.split, draft.output
@@ -350,6 +350,7 @@ def _emit(
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
         atomic_write(BUILD / job.board.id / "active.json", json.dumps({"output": place.as_posix()}) + "\n")
         stage.detail = "; ".join(f"{name}: arena {i.arena:,} B, weights {i.weights:,} B" for name, i in found.items())
+        stage.detail += "".join(f"; {splits.WEIGHTS} {known['image_bytes']:,} B" for known in apart.values())
     return manifest
 
 

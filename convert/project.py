@@ -41,7 +41,9 @@ def layers_json(model: compiled.CompiledModel) -> str:
 
 def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize, compress: Compress) -> Image:
     model = compiled.compile_model(graph, board.target, optimize, compress)
-    return Image({**model.render(), "layers.json": layers_json(model)}, model.arena_bytes, model.weight_bytes, plan_of(model))
+    return Image(
+        {**model.render(), "layers.json": layers_json(model)}, model.arena_bytes, model.weight_bytes, plan_of(model)
+    )
 
 
 def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:

@@ -173,7 +173,8 @@ _WHOLE = {
     "abi": "it is compiled for {new} and the firmware for {old}",
     "target": "it takes the kernels of {new} and the firmware those of {old}",
     "library": "the firmware was built with another version of the kernel library",
-    "features": "its inputs are prepared in another way than the firmware does",
+    "features": "its inputs are prepared in another way than the firmware does (a .tflite alone does not say how: give "
+    "the build's output folder)",
 }
 
 

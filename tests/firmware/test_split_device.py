@@ -168,6 +168,18 @@ def test_an_older_image_is_refused(built: Built) -> None:
         assert built.answers(to) == built.rows(built.old)
 
 
+def test_a_line_that_loses_and_changes_bytes(nano: Built) -> None:
+    """What gets lost is sent again; what was written already is taken again and not written twice."""
+    with nano.connect() as link:
+        noisy = serial_device.Noisy(link, 3, (0.0003, 0.0003, 0.0002, 0.0002))
+        to = Client(noisy, "test", patience=0.02)
+        after = client.send(to, nano.image, lambda _: None)
+        assert noisy.faults > 3 and to.statistics.repeated > 0
+        assert after.sequence == 2
+        quiet = Client(link, "test")
+        assert nano.answers(quiet) == nano.rows(nano.new)
+
+
 def power(nano: Built, flash: bytes | None, cut: Cut | None) -> tuple[bytes, int, bool]:
     """Power comes, an update is tried, power goes: the flash, its operations, whether it went during them."""
     with nano.connect() as link:
@@ -227,6 +239,25 @@ def test_a_firmware_that_holds_its_weights_says_so(tmp_path: Path) -> None:
     program, words = serial_device.build(tmp_path), "the firmware on test holds its weights itself"
     with serial_device.Process(program) as link, pytest.raises(DeviceError, match=words):
         client.slots(Client(link, "test"))
+
+
+@pytest.mark.parametrize(
+    ("slot_bytes", "stage"),
+    [(499712, "before the build"), (487424, "after linking")],
+)
+def test_slots_that_leave_no_room_for_the_firmware(slot_bytes: int, stage: str, build_folder: Path) -> None:
+    root = build_folder / "crowded"
+    root.mkdir(exist_ok=True)
+    (root / "old.tflite").write_bytes(net(OLD))
+    words = ["--board", "nano33", "--model", root / "old.tflite", "--split-weights", "--slot-bytes", slot_bytes]
+    words += ["--output", root / "out"]
+    result = CliRunner().invoke(build_command.main, [str(w) for w in words], catch_exceptions=False)
+    assert result.exit_code == 3, result.output
+    assert "flash of Arduino Nano 33 BLE is exceeded by" in result.output
+    assert f"weights {2 * slot_bytes:,} B" in result.output
+    assert ("starting PlatformIO" in result.output or (root / "out" / "pio.log").is_file()) == (
+        stage != "before the build"
+    )
 
 
 def test_the_command_sends(built: Built, tmp_path: Path) -> None:
