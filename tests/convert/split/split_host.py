@@ -17,6 +17,8 @@ from convert.split.build import Place, config
 from convert.split.model import Plan, SplitModel
 
 HERE = Path(__file__).resolve().parent
+CORPUS = HERE.parents[1] / "fuzz" / "corpus"  # a tiny model for each kind of operator
+MODELS = sorted(CORPUS.glob("*.tflite"))
 RUNTIME = FIRMWARE / "runtimes" / "split"
 PAGE = 256
 DARK = -1

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz_paths import CORPUS, files
-from split_host import PAGE, Firmware, other_weights, pack_image, split
+from split_host import CORPUS, MODELS, PAGE, Firmware, other_weights, pack_image, split
 from tflite_builder import needs_compiler
 
 from convert import golden, graph, vectors
@@ -32,7 +31,7 @@ def expected(g: Graph, inputs: np.ndarray) -> list[bytes]:
 
 
 @needs_compiler
-@pytest.mark.parametrize("path", files(CORPUS), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_an_image_answers_like_tflite_micro_from_either_slot(path: Path, tmp_path: Path) -> None:
     g = graph.load(path.read_bytes())
     inputs = vectors.computed(g, 2).inputs
@@ -74,7 +73,7 @@ def test_the_firmware_is_written_from_the_plan_alone() -> None:
 
 
 def test_every_pair_of_other_graphs_has_other_hashes() -> None:
-    plans = [split(graph.load(path.read_bytes()))[1] for path in files(CORPUS)]
+    plans = [split(graph.load(path.read_bytes()))[1] for path in MODELS]
     assert len({plan.hash for plan in plans}) == len(plans)
     for plan in plans[1:]:
         with pytest.raises(UsageError, match=r"this model needs new firmware: .*build it with"):

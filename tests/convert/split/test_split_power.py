@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz_paths import CORPUS
-from split_host import CUTS, DARK, PAGE, Firmware, other_weights, pack_image
+from split_host import CORPUS, CUTS, DARK, PAGE, Firmware, other_weights, pack_image
 from tflite_builder import needs_compiler
 
 from convert import golden, graph, vectors
