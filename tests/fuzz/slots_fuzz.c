@@ -56,7 +56,7 @@ static slots_status request(slots_update_t *update, const slots_t *slots) {
 
 static void updates(slots_t *slots) {
   slots_status found[2];
-  slots_update_t update = {.into = -1};
+  slots_update_t update = {.into = NULL};
   simulated_bytes = 2 * SLOT;
   simulated_flash = malloc(simulated_bytes);
   if (simulated_flash == NULL || !take(simulated_flash, SLOT)) exit(2);

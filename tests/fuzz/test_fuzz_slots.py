@@ -121,6 +121,8 @@ def requests(source: random.Random, whole: bytes) -> list[bytes]:
         steps.append(b"W" + struct.pack("<II", at, len(payload[at : at + 64])) + payload[at : at + 64])
     steps.append(b"E")
     for _ in range(source.choice([0, 0, 1, 2, 5])):
+        if not steps:
+            break
         k = source.randrange(len(steps))
         offset = source.choice([0, 1, 4, 128, 896, 0xFFFFFFFC, 0x7FFFFFFF])
         steps[k : k + 1] = source.choice(

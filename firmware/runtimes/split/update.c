@@ -5,7 +5,7 @@
 #include "inference.h"
 #include "split.h"
 
-static slots_update_t update = {.into = -1};
+static slots_update_t update;
 
 static uint32_t get32(const uint8_t *at) {
   return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
@@ -41,7 +41,7 @@ static slots_status data(const uint8_t *body, uint32_t count) {
 /* One that was finished before and whose answer got lost is right again. */
 static slots_status finish(uint32_t sequence, int *changed) {
   const uint8_t *header = split_header();
-  if (update.into < 0 && header != NULL && slots_sequence(header) == sequence) return SLOTS_OK;
+  if (update.into == NULL && header != NULL && slots_sequence(header) == sequence) return SLOTS_OK;
   const slots_status status = slots_finish(&update);
   if (status != SLOTS_OK) return status;
   *changed = 1;

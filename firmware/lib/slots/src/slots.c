@@ -107,13 +107,13 @@ static slots_status erase(const slots_t *slots, const uint8_t *page) {
 
 slots_status slots_begin(slots_update_t *update, const slots_t *slots, const uint8_t *header) {
   slots_status found[2];
-  update->into = -1;
+  update->into = NULL;
   slots_status status = slots_check_header(slots, header);
   if (status != SLOTS_OK) return status == SLOTS_EMPTY ? SLOTS_MAGIC : status;
   const int present = slots_choose(slots, found);
   if (present >= 0 && slots_sequence(header) <= slots_sequence(slots->slot[present])) return SLOTS_OLD;
-  const int into = present == 0 ? 1 : 0;
-  status = erase(slots, slots->slot[into]); /* with it whatever image was there ends to be one */
+  const uint8_t *into = slots->slot[present == 0 ? 1 : 0];
+  status = erase(slots, into); /* with it whatever image was there ends to be one */
   if (status != SLOTS_OK) return status;
   memcpy(update->header, header, SLOTS_HEADER);
   update->slots = slots;
@@ -123,9 +123,9 @@ slots_status slots_begin(slots_update_t *update, const slots_t *slots, const uin
 }
 
 slots_status slots_write(slots_update_t *update, uint32_t offset, const uint8_t *bytes, uint32_t count) {
-  if (update->into < 0) return SLOTS_PLACE;
+  if (update->into == NULL) return SLOTS_PLACE;
   const slots_t *slots = update->slots;
-  const uint8_t *start = slots->slot[update->into] + SLOTS_HEADER;
+  const uint8_t *start = update->into + SLOTS_HEADER;
   const uint32_t length = get32((const uint8_t *)update->header + AT_LENGTH);
   if (count % 4 != 0 || offset % 4 != 0 || offset > length || count > length - offset) return SLOTS_PLACE;
   if (offset < update->written) {
@@ -139,11 +139,11 @@ slots_status slots_write(slots_update_t *update, uint32_t offset, const uint8_t 
     const uint32_t rest = slots->page - at % slots->page; /* of this page */
     uint32_t part = count < sizeof words ? count : (uint32_t)sizeof words;
     if (part > rest) part = rest;
-    slots_status status = at % slots->page == 0 ? erase(slots, slots->slot[update->into] + at) : SLOTS_OK;
+    slots_status status = at % slots->page == 0 ? erase(slots, update->into + at) : SLOTS_OK;
     memcpy(words, bytes, part);
     if (status == SLOTS_OK) status = write_words(start + update->written, words, part / 4);
     if (status != SLOTS_OK) {
-      update->into = -1;
+      update->into = NULL;
       return status;
     }
     update->written += part;
@@ -154,12 +154,12 @@ slots_status slots_write(slots_update_t *update, uint32_t offset, const uint8_t 
 }
 
 slots_status slots_finish(slots_update_t *update) {
-  if (update->into < 0) return SLOTS_PLACE;
-  const uint8_t *slot = update->slots->slot[update->into];
+  if (update->into == NULL) return SLOTS_PLACE;
+  const uint8_t *slot = update->into;
   if (update->written != get32((const uint8_t *)update->header + AT_LENGTH)) return SLOTS_SHORT;
   slots_status status = slots_check(update->slots, (const uint8_t *)update->header, slot + SLOTS_HEADER);
   if (status == SLOTS_OK) status = write_words(slot + 4, update->header + 1, SLOTS_HEADER / 4 - 1);
   if (status == SLOTS_OK) status = write_words(slot, update->header, 1);
-  update->into = -1;
+  update->into = NULL;
   return status;
 }

@@ -77,8 +77,8 @@ int slots_choose(const slots_t *slots, slots_status found[2]);
 /* A new image on its way into the slot that is not used. */
 typedef struct {
   const slots_t *slots;
-  int into;         /* slot; -1: none is on its way */
-  uint32_t written; /* bytes of the payload so far */
+  const uint8_t *into; /* a slot's first byte; NULL: none is on its way */
+  uint32_t written;    /* bytes of the payload so far */
   uint32_t header[SLOTS_HEADER / 4];
 } slots_update_t;
 
