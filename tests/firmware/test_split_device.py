@@ -2,7 +2,7 @@
 
 import importlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,11 +203,9 @@ def after_reset(nano: Built, flash: bytes) -> tuple[list[bytes], int]:
         return nano.answers(to), client.slots(to).sequence
 
 
-def test_power_cuts_of_the_real_firmware(nano: Built) -> None:
-    """First and last operations and some between: each boots with one whole model and takes the update again."""
-    _, total, _ = power(nano, None, None)
-    assert total == len(nano.image) // 4 + -(-len(nano.image) // 4096)
-    cuts = [*range(3), *range(3, total - 4, total // 12), *range(total - 34, total)]
+def cut(nano: Built, cuts: Iterable[int]) -> None:
+    """After each cut the board boots with the old model; after the last one it takes the update again."""
+    flash = b""
     for after in cuts:
         flash, _, dark = power(nano, None, Cut(after, seed=after))
         assert dark
@@ -216,6 +214,23 @@ def test_power_cuts_of_the_real_firmware(nano: Built) -> None:
     flash, _, dark = power(nano, flash, None)
     assert not dark
     assert after_reset(nano, flash) == (nano.rows(nano.new), 2)
+
+
+def operations(nano: Built) -> int:
+    _, total, _ = power(nano, None, None)
+    assert total == len(nano.image) // 4 + -(-len(nano.image) // 4096)
+    return total
+
+
+def test_power_cuts_of_the_real_firmware(nano: Built) -> None:
+    """First and last operations and some between."""
+    total = operations(nano)
+    cut(nano, [*range(3), *range(3, total - 34, total // 12), *range(total - 34, total)])
+
+
+@pytest.mark.exhaustive
+def test_every_power_cut_of_the_real_firmware(nano: Built) -> None:
+    cut(nano, range(operations(nano)))
 
 
 def test_signed_weights(build_folder: Path) -> None:
