@@ -1,7 +1,7 @@
 """The nRF52840's flash controller in Unicorn: erasing sets a page's bits, writing clears bits, power can be cut.
 
 A store into flash reaches memory only while CONFIG allows it; another one is the fault that it is on the chip. Nothing
-takes time. Registers: nRF52840 Product Specification, NVMC.
+takes time. Registers: as public drivers of the controller use them; the Product Specification was not at hand.
 """
 
 import random
