@@ -5,7 +5,6 @@ Exit codes: 0 done, 2 wrong use, a model that needs new firmware or a file that 
 """
 
 import importlib
-import json
 import os
 import secrets
 import sys
@@ -142,9 +141,9 @@ def _link(port: str, firmware: Path | None, baud: int) -> Iterator[Link]:
         return
     if firmware is None:
         raise UsageError("--port emulator runs a firmware; name the output folder of its split build with --firmware")
-    report = json.loads((firmware / "report.json").read_text())
     board = boards.load(build.load(firmware).board, BOARDS)
-    environment = next(e for e in board.environments if e.name == report["environment"])
+    environment = board.tinyml.bare
+    assert environment is not None  # build.check let no other one through
     built = toolchain.build(environment.name, firmware, firmware / "pio-serve.log", application="serve")
     module = importlib.import_module(f"convert.emulate.{environment.emulator}")
     with module.connect(built.elf, board, environment) as link:

@@ -1,5 +1,6 @@
 """Every family of operators with its weights apart: the same bytes as TFLite Micro, from either slot."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ from tflite_builder import needs_compiler
 
 from convert import golden, graph, vectors
 from convert.compiled import compile_model, host
+from convert.compiled.layer import Constant
 from convert.errors import UsageError
 from convert.graph import Graph
+from convert.split import header, image
 from convert.split.model import Plan
 
 
-def room(image: bytes) -> int:
-    return -(-len(image) // PAGE) * PAGE
+def room(content: bytes) -> int:
+    return -(-len(content) // PAGE) * PAGE
 
 
 def answers(firmware: Firmware, inputs: np.ndarray) -> list[bytes]:
@@ -50,10 +53,10 @@ def test_other_weights_go_into_the_same_firmware(name: str, tmp_path: Path) -> N
     old, new = graph.load(data), graph.load(other_weights(data, 3))
     assert split(old)[1] == split(new)[1]
     inputs = vectors.computed(old, 2).inputs
-    image = pack_image(new, 2)
-    firmware = Firmware(old, tmp_path, room(image))
+    content = pack_image(new, 2)
+    firmware = Firmware(old, tmp_path, room(content))
     firmware.clear(pack_image(old, 1))
-    assert firmware.update(image) == 0
+    assert firmware.update(content) == 0
     assert firmware.boot() == ""
     assert answers(firmware, inputs) == expected(new, inputs) != expected(old, inputs)
 
@@ -62,6 +65,29 @@ def test_other_weights_go_into_the_same_firmware(name: str, tmp_path: Path) -> N
 def test_an_image_is_the_same_each_time() -> None:
     g = graph.load((CORPUS / "recurrent.tflite").read_bytes())
     assert pack_image(g, 1) == pack_image(g, 1)
+
+
+@needs_compiler
+def test_streams_of_another_length_go_into_the_same_firmware(tmp_path: Path) -> None:
+    """As those of compressed weights have: what follows lies elsewhere, and the firmware finds it."""
+    g = graph.load((CORPUS / "dense.tflite").read_bytes())
+    model, plan = split(g)
+    first = model.lowered[1]
+    kept = first.params["weights"]
+    assert isinstance(kept, Constant)
+    longer = replace(kept, values=np.append(kept.values.reshape(-1), np.ones(100, kept.values.dtype)))
+    layer = replace(first, params={**first.params, "weights": longer}, constants=(longer, *first.constants[1:]))
+    other = replace(model, lowered=(model.lowered[0], layer, *model.lowered[2:]))
+    machine = image.this_machine()
+    assert other.plan_of(machine.abi, {}) == plan
+    payload = image.payload(other, plan, machine)
+    assert len(payload) >= len(image.payload(model, plan, machine)) + 96
+    content = header.make(payload, 1, bytes.fromhex(g.sha256), plan.hash, None)
+    firmware = Firmware(g, tmp_path, room(content))
+    firmware.clear(content)
+    assert firmware.boot() == ""
+    inputs = vectors.computed(g, 2).inputs
+    assert answers(firmware, inputs) == expected(g, inputs)
 
 
 def test_the_firmware_is_written_from_the_plan_alone() -> None:

@@ -1,5 +1,5 @@
-/* The nRF52840's flash through its NVMC: pages of 4 KB, words of 32 bits. The core stands still while the flash is busy,
- * since it runs from the same flash; what comes in on the serial line meanwhile is lost.
+/* The nRF52840's flash through its NVMC: pages of 4 KB, words of 32 bits. The core stands still while the flash is
+ * busy, since it runs from the same flash; what comes in on the serial line meanwhile is lost.
  *
  * Registers: as public drivers of this controller name and use them; the Product Specification was not at hand. Run in
  * an emulator with a model of the NVMC, not on silicon. */
