@@ -107,8 +107,9 @@ def run(job: Job, ui: Ui) -> Draft:
     """Run all stages; once the model is known, a PipelineError leaves this after the report was written."""
     job = replace(job, runtime=_wanted(job))
     choice = _resolve(job, ui)
-    if job.split is not None and not isinstance(choice, ToolError):
-        splits.check(job.board, choice.environment, choice.runtime)
+    if job.split is not None:
+        known = (None, job.runtime) if isinstance(choice, ToolError) else (choice.environment, choice.runtime)
+        splits.check(job.board, *known)
     source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
     g = source.family.read(source.data)
     first = report.Report(

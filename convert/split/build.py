@@ -90,15 +90,17 @@ def load(output: Path) -> Firmware:
     return found
 
 
-def check(board: Board, environment: Environment, runtime: str) -> None:
-    """Raise UsageError, one sentence, unless weights can lie apart in this environment."""
+def check(board: Board, environment: Environment | None, runtime: str) -> None:
+    """Raise UsageError, one sentence, unless weights can lie apart in this environment; None where none can be built."""
     able = [name for name in names(BOARDS) if load_board(name, BOARDS).tinyml.slots is not None]
-    if board.tinyml.slots is None or not (image.LIBRARY / "ports" / environment.port).is_dir():
+    written = environment is None or (image.LIBRARY / "ports" / environment.port).is_dir()
+    if board.tinyml.slots is None or not written:
+        where = f"board {board.id}" if environment is None else f"board {board.id}, environment {environment.name},"
         raise UsageError(
-            f"board {board.id}, environment {environment.name}, cannot keep weights apart from the firmware; "
+            f"{where} cannot keep weights apart from the firmware; "
             f"--split-weights goes with the bare environments of {one_of(able)}"
         )
-    if runtime != "compiled":
+    if runtime not in ("compiled", "auto"):
         raise UsageError(f"--split-weights goes with the compiled runtime, not with {runtime}; add --runtime compiled")
 
 

@@ -212,6 +212,18 @@ def test_builds_that_cannot_be_split(arguments: tuple[str, ...], message: str, t
     assert message in result.output
 
 
+def test_a_board_without_slots_is_refused_where_nothing_can_be_built() -> None:
+    with pytest.raises(UsageError, match="board uno cannot keep weights apart from the firmware; --split-weights goes"):
+        build.check(boards.load("uno"), None, "auto")
+    build.check(NANO, None, "auto")
+    assert NANO.tinyml.bare is not None and NANO.tinyml.official is not None
+    build.check(NANO, NANO.tinyml.bare, "compiled")
+    with pytest.raises(UsageError, match="board nano33, environment nano33, cannot keep weights apart"):
+        build.check(NANO, NANO.tinyml.official, "compiled")
+    with pytest.raises(UsageError, match="goes with the compiled runtime, not with tflm; add --runtime compiled"):
+        build.check(NANO, NANO.tinyml.bare, "tflm")
+
+
 def test_a_sequence_number_that_is_none() -> None:
     with pytest.raises(UsageError, match="sequence number 0 is none; allowed are 1 to 4294967295"):
         header.make(b"", 0, bytes(32), bytes(32), None)
