@@ -91,7 +91,7 @@ def load(output: Path) -> Firmware:
 
 
 def check(board: Board, environment: Environment | None, runtime: str) -> None:
-    """Raise UsageError, one sentence, unless weights can lie apart in this environment; None where none can be built."""
+    """Raise UsageError, one sentence, unless weights can lie apart in this environment (None: none can be built)."""
     able = [name for name in names(BOARDS) if load_board(name, BOARDS).tinyml.slots is not None]
     written = environment is None or (image.LIBRARY / "ports" / environment.port).is_dir()
     if board.tinyml.slots is None or not written:
