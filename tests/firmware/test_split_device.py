@@ -168,6 +168,19 @@ def test_an_older_image_is_refused(built: Built) -> None:
         assert built.answers(to) == built.rows(built.old)
 
 
+def test_a_board_without_a_whole_model_takes_one(nano: Built) -> None:
+    with nano.connect() as link:
+        nvmc, size = link.machine.nvmc, 2 * build.load(nano.output).slot_bytes
+        link.machine.uc.mem_write(nvmc.flash.stop - size, b"\xff" * size)
+        to = Client(link, "test")
+        with pytest.raises(DeviceError, match="the model failed on test: no whole model: slot 0: empty; slot 1: empty"):
+            to.hello()
+        assert client.slots(to).present is None
+        assert client.send(to, nano.image, lambda _: None).present == 0
+        to.hello()
+        assert nano.answers(to) == nano.rows(nano.new)
+
+
 def test_a_line_that_loses_and_changes_bytes(nano: Built) -> None:
     """What gets lost is sent again; what was written already is taken again and not written twice."""
     with nano.connect() as link:
