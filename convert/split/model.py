@@ -8,12 +8,13 @@ image's, with offsets from the image's start in place of pointers, so that one f
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from convert import emit
-from convert.cache import digest_files
+from convert.cache import digest
 from convert.compiled import memory
 from convert.compiled.layer import Constant, Layer, Value
 from convert.compiled.model import CompiledModel
@@ -80,7 +81,7 @@ class SplitModel(CompiledModel):
                 "abi": abi,
                 "target": self.target,
                 "headers": self.headers,
-                "library": digest_files((FIRMWARE / "lib" / "kernels" / "include").rglob("*.h")),
+                "library": _library(),
                 "features": prepared,
                 "arena_bytes": self.arena_bytes,
                 "alignment": memory.ARENA_ALIGNMENT,
@@ -138,6 +139,18 @@ class SplitModel(CompiledModel):
                 for i in layer.outputs
             ],
         }
+
+
+def without_comments(source: str) -> str:
+    """C without comments, and without spaces that mean nothing."""
+    return " ".join(re.sub(r"/\*.*?\*/|//[^\n]*", " ", source, flags=re.DOTALL).split())
+
+
+def _library() -> str:
+    """Hash of the kernel library's headers, whose structures firmware and image share; comments may change."""
+    folder = FIRMWARE / "lib" / "kernels" / "include"
+    headers = sorted(folder.rglob("*.h"), key=lambda path: path.relative_to(folder).as_posix())
+    return digest(*(part for h in headers for part in (h.name, without_comments(h.read_text()))))
 
 
 def _pointers(params: Mapping[str, Value], prefix: str = "") -> dict[str, Constant]:

@@ -14,7 +14,7 @@ from convert.compiled.layer import Constant
 from convert.errors import UsageError
 from convert.graph import Graph
 from convert.split import header, image
-from convert.split.model import Plan
+from convert.split.model import Plan, without_comments
 
 
 def room(content: bytes) -> int:
@@ -96,6 +96,16 @@ def test_the_firmware_is_written_from_the_plan_alone() -> None:
     old, new = graph.load(data), graph.load(other_weights(data, 3))
     assert split(old)[1].render() == split(new)[1].render()
     assert split(old)[0].render_weights() != split(new)[0].render_weights()
+
+
+def test_comments_of_the_kernel_library_do_not_count() -> None:
+    before = "/* one */\ntypedef struct { // two\n  int a;\n} t; /* three\n four */\n"
+    assert (
+        without_comments(before)
+        == without_comments("typedef struct {\n  int a; } t;\n")
+        == "typedef struct { int a; } t;"
+    )
+    assert without_comments(before) != without_comments(before.replace("int a", "int b"))
 
 
 def test_every_pair_of_other_graphs_has_other_hashes() -> None:
