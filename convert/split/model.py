@@ -73,7 +73,8 @@ class SplitModel(CompiledModel):
 
     def plan_of(self, abi: str, features: Mapping[str, str]) -> Plan:
         """What the firmware fixes; `abi` names the architecture, `features` the sources that prepare its inputs."""
-        sources = sorted((name, text) for name, text in features.items() if not name.startswith("recording"))
+        # The recording is data, and comments name the model.
+        sources = sorted((n, without_comments(text)) for n, text in features.items() if not n.startswith("recording"))
         prepared = hashlib.sha256(json.dumps(sources).encode()).hexdigest() if sources else None
         return Plan(
             {

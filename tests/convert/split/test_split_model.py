@@ -108,6 +108,16 @@ def test_comments_of_the_kernel_library_do_not_count() -> None:
     assert without_comments(before) != without_comments(before.replace("int a", "int b"))
 
 
+def test_how_inputs_are_prepared_counts_and_which_model_it_is_does_not() -> None:
+    model, _ = split(graph.load((CORPUS / "dense.tflite").read_bytes()))
+    known = {"labels.h": "/* model sha256 1 */ #define MODEL_LABELS 7", "recording.c": "1, 2"}
+    plan = model.plan_of("abi", known)
+    assert plan == model.plan_of("abi", {"labels.h": "/* model sha256 2 */ #define MODEL_LABELS 7", "recording.c": "3"})
+    for other in ({}, {**known, "labels.h": "#define MODEL_LABELS 8"}):
+        with pytest.raises(UsageError, match="its inputs are prepared in another way than the firmware does"):
+            plan.require(model.plan_of("abi", other))
+
+
 def test_every_pair_of_other_graphs_has_other_hashes() -> None:
     plans = [split(graph.load(path.read_bytes()))[1] for path in MODELS]
     assert len({plan.hash for plan in plans}) == len(plans)
