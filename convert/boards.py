@@ -63,6 +63,13 @@ class Energy(_Section):
     date: str
 
 
+class Slots(_Section):
+    """A flash that the firmware itself can write: where weights may lie apart from it, in two slots."""
+
+    page: int = Field(gt=0, multiple_of=4)  # bytes that are erased at once
+    source: str
+
+
 class Tinyml(_Section):
     """The section of our own in a board's JSON; sizes in bytes."""
 
@@ -76,6 +83,7 @@ class Tinyml(_Section):
     twin: Environment | None = None  # the same core in an emulated machine of another memory map
     latency: Latency | None = None  # None: unknown
     energy: Energy | None = None
+    slots: Slots | None = None  # None: weights are part of the firmware
 
 
 class Build(BaseModel):

@@ -54,6 +54,7 @@ from convert.errors import PipelineError, ToolError, UsageError
 from convert.paths import BOARDS, ROOT
 from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
+from convert.split import build as splits
 from convert.trees import family as trees
 from convert.trees.family import TREE, from_file, is_tree
 
@@ -82,6 +83,7 @@ class Job:
     timeout: float
     optimize: compiled.Optimize = "speed"
     compress: Compress | None = None  # None: as the recipe says, which `run` looks up
+    split: splits.Split | None = None  # None: weights are part of the firmware
     seed: int = 1
 
 
@@ -107,6 +109,9 @@ def run(job: Job, ui: Ui) -> Draft:
     job = replace(job, runtime=_wanted(job), compress=_stored(job))
     choice = _resolve(job, ui)
     _check_compress(job, choice)
+    if job.split is not None:
+        known = (None, job.runtime) if isinstance(choice, ToolError) else (choice.environment, choice.runtime)
+        splits.check(job.board, *known)
     source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
     g = source.family.read(source.data)
     first = report.Report(
@@ -161,7 +166,9 @@ def _wanted(job: Job) -> toolchain.Wanted:
     else:
         tree, what = recipes.load(job.recipe).model.leaves in ("tree", "decision tree"), f"recipe {job.recipe} makes"
     if not tree:
-        return job.runtime
+        return "compiled" if job.split is not None and job.runtime == "auto" else job.runtime
+    if job.split is not None:
+        raise UsageError(f"{what} a tree, whose weights are part of the firmware; leave --split-weights out")
     if job.runtime != "auto" or job.tflm_dir is not None:
         raise UsageError(f"{what} a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
     return "tree"
@@ -347,16 +354,23 @@ def _emit(
         found = project.images(
             job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), job.compress or NONE
         )
+        features = source.features(g) if source.features is not None else {}
+        apart: dict[str, Any] = {}
+        if job.split is not None:
+            found["compiled"], slots = splits.produce(
+                job.board, g, job.optimize, job.compress or NONE, features, job.split, draft.output
+            )
+            apart = {"split": slots}
         if (image := found.get(wanted)) is not None:
             draft.update(compression=image.compression)
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
-        manifest |= {"reference": source.family.judge, "file": source.family.file}
-        features = source.features(g) if source.features is not None else {}
+        manifest |= {"reference": source.family.judge, "file": source.family.file, **apart}
         project.write(draft.output / "generated", g, test, found, manifest, features)
         smoke.save_golden(draft.output, test.inputs, reference.outputs)
         place = draft.output.relative_to(ROOT) if draft.output.is_relative_to(ROOT) else draft.output
         atomic_write(BUILD / job.board.id / "active.json", json.dumps({"output": place.as_posix()}) + "\n")
         stage.detail = "; ".join(f"{name}: arena {i.arena:,} B, weights {i.weights:,} B" for name, i in found.items())
+        stage.detail += "".join(f"; {splits.WEIGHTS} {known['image_bytes']:,} B" for known in apart.values())
     return manifest
 
 
@@ -474,6 +488,16 @@ def _compress(mode: str | None, max_instructions: float | None) -> Compress | No
     return Compress(mode, max_instructions or MAX_INSTRUCTIONS)
 
 
+def _split(wanted: bool, key: Path | None, slot_bytes: int | None, any_weights: bool) -> splits.Split | None:
+    if wanted:
+        return splits.Split(key, slot_bytes, any_weights)
+    if key is not None or slot_bytes is not None or any_weights:
+        raise UsageError(
+            "--sign, --slot-bytes and --any-weights say how weights lie apart from the firmware; add --split-weights"
+        )
+    return None
+
+
 _PATH = partial(click.Path, path_type=Path)
 
 
@@ -513,6 +537,25 @@ _PATH = partial(click.Path, path_type=Path)
     help=f"What --compress auto may make of an inference's instructions.  [default: the recipe's, else "
     f"{MAX_INSTRUCTIONS:g}]",
 )
+@click.option(
+    "--split-weights",
+    is_flag=True,
+    help="Weights in an image of their own, which can be replaced without the firmware.",
+)
+@click.option(
+    "--sign",
+    type=_PATH(exists=True, dir_okay=False),
+    metavar="KEYFILE",
+    help="With --split-weights: the firmware takes no weights but those signed with this key.",
+)
+@click.option(
+    "--slot-bytes",
+    type=click.IntRange(1),
+    help="With --split-weights: bytes of a slot.  [default: the image's and 25 %]",
+)
+@click.option(
+    "--any-weights", is_flag=True, help="With --split-weights: only kernels that take whatever weights come later."
+)
 @click.option("--output", type=_PATH(file_okay=False), help="Output folder.  [default: build/BOARD/MODEL]")
 @click.option("--no-smoke", is_flag=True, help="Do not run the firmware in the emulator.")
 @click.option(
@@ -544,6 +587,10 @@ def main(
     optimize: compiled.Optimize,
     compress: str | None,
     max_instructions: float | None,
+    split_weights: bool,
+    sign: Path | None,
+    slot_bytes: int | None,
+    any_weights: bool,
     output: Path | None,
     no_smoke: bool,
     vector_count: int,
@@ -586,6 +633,7 @@ def main(
             timeout=timeout,
             optimize=optimize,
             compress=_compress(compress, max_instructions),
+            split=_split(split_weights, sign, slot_bytes, any_weights),
         )
         draft = run(job, Ui(console))
     except PipelineError as e:

@@ -18,6 +18,8 @@ _RESERVED = (".heap", ".stack", "._user_heap_stack")
 # ESP-IDF's images mark their constants in flash as writable; instruction RAM and RTC memory hold no data of ours, and
 # PlatformIO counts neither.
 _OTHER_MEMORIES = (".flash", ".iram0", ".rtc")
+# The model's constants: within the firmware, or in slots of their own.
+WEIGHTS = (".rodata.weights", ".weights_slots")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Sizes:
 
     flash: int  # code, constants and the initial values of .data
     static_ram: int  # .data and .bss, the arena included
-    weights: int  # of flash: the model's constants (.rodata.weights)
+    weights: int  # of flash: the model's constants (.rodata.weights, or the slots that hold them)
     vectors: int  # of flash: the test vectors (.rodata.vectors)
 
 
@@ -67,6 +69,6 @@ def sizes(elf: Path) -> Sizes:
     return Sizes(
         flash=sum(s.size for s in found if s.loaded),
         static_ram=sum(s.size for s in used),
-        weights=sum(s.size for s in found if s.name == ".rodata.weights"),
+        weights=sum(s.size for s in found if s.name in WEIGHTS),
         vectors=sum(s.size for s in found if s.name == ".rodata.vectors"),
     )

@@ -271,11 +271,22 @@ def _amounts(counted: unicorn_link.Count) -> np.ndarray:
     return np.array([counted.sizes[int(key)] for key in keys], np.int64)[places]
 
 
+def _copies(counted: unicorn_link.Count, program: cortex_m.Program, own: np.ndarray) -> np.ndarray:
+    """Stretches outside of `own` that are memcpy's alone: parameters, where weights lie apart (convert/split)."""
+    if "memcpy" not in program.places:
+        return np.zeros_like(own)
+    stretch = np.cumsum(~own & np.append(False, own[:-1]))
+    others = np.unique(stretch[~own & ~_inside(counted, program, "memcpy")])
+    found: np.ndarray = ~own & ~np.isin(stretch, others)
+    return found
+
+
 def by_calls(
     counted: unicorn_link.Count, program: cortex_m.Program, known: Sequence[Operator]
 ) -> tuple[dict[int, float], float]:
     """Amounts by operator of a compiled model: each stretch outside of compiled_model_run() is a kernel's."""
     own = _inside(counted, program, "compiled_model_run") | _inside(counted, program, "inference_run")
+    own |= _copies(counted, program, own)
     starts = ~own & np.append(False, own[:-1])
     stretch = np.cumsum(starts)
     called = [op.index for op in known if op.runs]

@@ -35,9 +35,14 @@ def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
     return plan
 
 
+def layers_json(model: compiled.CompiledModel) -> str:
+    """What each operator became, for the commands that tell of layers."""
+    return json.dumps([asdict(layer) for layer in model.layers], indent=1) + "\n"
+
+
 def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize, compress: Compress) -> Image:
     model = compiled.compile_model(graph, board.target, optimize, compress)
-    files = {**model.render(), "layers.json": json.dumps([asdict(layer) for layer in model.layers], indent=1) + "\n"}
+    files = {**model.render(), "layers.json": layers_json(model)}
     stored = compression_report.of(model, compress)
     return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model), stored)
 

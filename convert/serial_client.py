@@ -115,6 +115,16 @@ class Client:
                 raise self._refused(e, "RUN") from e
         raise DeviceError(f"the outputs of an inference were lost on {self.name} {self.limit} times; {_LINE}")
 
+    def ask(self, command: Command, body: bytes = b"") -> bytes:
+        """A request of those that replace the weights (convert/split/client.py); its answer without the head.
+
+        Raises DeviceError, with the device's reason, where it refuses.
+        """
+        try:
+            return self._request(command, lambda k: bytes([command, k]) + body, bytes)
+        except Refused as e:
+            raise self._refused(e, command.name) from e
+
     def figures(self, count: int) -> bytes:
         """`count` bytes of what a traced inference left."""
         try:
@@ -249,6 +259,13 @@ class Client:
         code = e.refusal.code
         if code == Code.MODEL:
             return DeviceError(f"the model failed on {self.name}: {e.refusal.text or 'no reason given'}")
+        if code == Code.COMMAND and request in ("SLOTS", "BEGIN", "DATA", "FINISH"):
+            return DeviceError(
+                f"the firmware on {self.name} holds its weights itself; what takes others is the application `serve` "
+                "of python convert/build.py --split-weights"
+            )
+        if code == Code.REFUSED:
+            return DeviceError(f"the device on {self.name} keeps the model it has: {e.refusal.text}")
         if code == Code.OUTPUT:
             return DeviceError(
                 f"an answer was lost on {self.name} and the outputs behind it were overwritten; the model keeps a "

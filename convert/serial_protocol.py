@@ -24,6 +24,11 @@ class Command(IntEnum):
     READ = 5
     TRACE = 6
     PUT = 7
+    # Of a firmware whose weights lie apart: docs/two_images.md.
+    SLOTS = 8
+    BEGIN = 9
+    DATA = 10
+    FINISH = 11
 
 
 ANSWER = 0x80
@@ -40,6 +45,7 @@ class Code(IntEnum):
     INPUT = 5
     OUTPUT = 6
     MODEL = 7
+    REFUSED = 8
 
 
 class Counters(IntFlag):

@@ -110,6 +110,16 @@ class CompiledModel:
         )
 
     @property
+    def definitions(self) -> list[str]:
+        """C that defines the kernels which are made for their layers' formats."""
+        return sorted({layer.definition for layer in self.lowered if layer.definition})
+
+    @property
+    def headers(self) -> list[str]:
+        """What the generated source includes of the kernel library."""
+        return _HEADERS[self.target]
+
+    @property
     def _variables(self) -> list[Tensor]:
         """Tensors that are kept from one run to the next, as far as they are used."""
         return [t for t in self.graph.tensors if t.is_variable and t.index in self.plan.tensors]
@@ -204,7 +214,7 @@ class CompiledModel:
         """The C source by file name; the same model gives the same bytes."""
         tensors = self.graph.tensors
         context = {
-            "headers": _HEADERS[self.target],
+            "headers": self.headers,
             "flash": _FLASH.get(self.target, ""),
             "sha256": self.graph.sha256,
             "arena_bytes": self.arena_bytes,
@@ -216,7 +226,7 @@ class CompiledModel:
             "inputs": [self._slot(i) for i in self.graph.inputs],
             "outputs": [self._slot(i) for i in self.graph.outputs],
             "resets": self._resets(),
-            "definitions": sorted({layer.definition for layer in self.lowered if layer.definition}),
+            "definitions": self.definitions,
             "arrays": list(self._arrays.values()),
             "layers": [
                 {

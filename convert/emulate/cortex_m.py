@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from convert.emulate import Transcript
+from convert.emulate.nvmc import Nvmc
 from convert.errors import ToolError
 
 if TYPE_CHECKING:  # boards know the compiled runtime's targets, and that counts in this module's machines
@@ -147,6 +148,7 @@ class Machine:
             *((address, size, False) for address, size in registers),
         ]
         self.uc = machine(self.unicorn, program, regions)
+        self.nvmc: Nvmc | None = None  # the flash's controller, where one is modelled
         self.uc.reg_write(arm.UC_ARM_REG_SP, int.from_bytes(self.uc.mem_read(origin + vectors, 4), "little"))
         self.pc = int.from_bytes(self.uc.mem_read(origin + vectors + 4, 4), "little") & ~1
         self.pc_register, self.lr_register = arm.UC_ARM_REG_PC, arm.UC_ARM_REG_LR

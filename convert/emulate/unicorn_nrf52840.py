@@ -13,6 +13,7 @@ from typing import Any
 
 from convert.boards import Board, Environment
 from convert.emulate import Transcript, closed, cortex_m
+from convert.emulate.nvmc import Nvmc
 from convert.emulate.unicorn_link import UnicornLink
 
 NAME = "unicorn_nrf52840"
@@ -61,6 +62,10 @@ class _Uarte:
         elif offset == _STARTTX:
             self._send(uc)
 
+    def silence(self) -> None:
+        """Nobody is there any more: whoever waits for an answer need not wait for a question."""
+        self.polls = _IN_VAIN
+
     def _receive(self) -> None:
         start, size = self.registers.get(_RXD_PTR, 0), self.registers.get(_RXD_MAXCNT, 0)
         if self.receiving is None or start not in _EASYDMA or start + size - 1 not in _EASYDMA:
@@ -88,6 +93,8 @@ def _start(image: Path, board: Board, environment: Environment, *, linked: bool)
     machine = cortex_m.Machine(cortex_m.load(image), board, environment, _REGISTERS)
     uarte = _Uarte(machine.uc, linked)
     machine.uc.mmio_map(_UARTE, 0x1000, uarte.read, None, uarte.write, None)
+    machine.nvmc = Nvmc(machine.unicorn, machine.uc, environment.flash_origin or 0, board.upload.maximum_size)
+    machine.nvmc.on_cut = uarte.silence
     return machine, uarte
 
 

@@ -146,6 +146,24 @@ def options(layer: Layer, *, wide: bool) -> list[Option]:
     return found
 
 
+def as_kernel(layer: Layer, kernel: str, *, wide: bool) -> Layer | None:
+    """A portable layer with weights in the format of a coded kernel; None where they cannot be stored so."""
+    weights = _weights(layer)
+    if weights is None or not kernel.startswith(("coded_", INT4)):
+        return None
+    layout = _INT4 if kernel.startswith(INT4) else _layout(kernel)
+    found = [_coded(layer, weights.shape, packed, wide) for packed in packing.exactly(weights, layout)]
+    return min((coded for coded in found if coded.kernel == kernel), key=stored, default=None)
+
+
+def _layout(kernel: str) -> packing.Layout:
+    """The layout that a kernel's name says; see `_coded`."""
+    _, _, *positions, count, position_bits, value_bits, codebook, gaps, values, _wide, _right = kernel.split("_")
+    name = next(known for known in _POSITIONS if known == "_".join(positions))
+    flags = [bool(int(flag)) for flag in (codebook, gaps, values)]
+    return packing.Layout(name, int(value_bits), flags[0], int(position_bits), int(count), *flags[1:])
+
+
 def lean(dense: Layer, kernels: Sequence[Layer]) -> list[Option]:
     """The kernel of `kernels` whose constants take the fewest bytes, where that is not the one of `dense`.
 
@@ -168,7 +186,8 @@ def _weights(layer: Layer) -> Array | None:
 _INT4 = packing.Layout("all", 4)  # which the Cortex-M4 has kernels for: cortex_m4/int4.h
 INT4 = "kernels_m4_int4_"
 _KINDS = {"kernels_matmul_s8": "matmul", "kernels_conv_s8": "conv"}
-_POSITIONS = {name: f"KERNELS_CODED_{name.upper()}" for name in ("all", "gaps", "bitmap", "two_of_four", "blocks")}
+_NAMES: tuple[packing.Positions, ...] = ("all", "gaps", "bitmap", "two_of_four", "blocks")
+_POSITIONS: Mapping[packing.Positions, str] = {name: f"KERNELS_CODED_{name.upper()}" for name in _NAMES}
 
 
 def _coded(layer: Layer, shape: tuple[int, int], packed: Packed, wide: bool) -> Layer:

@@ -11,12 +11,12 @@ from typing import Any
 
 from convert.compiled import cortex_m4, device, placement
 from convert.compiled.formats import counting
-from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN, Option, lean, options, stored
+from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN, Option, as_kernel, lean, options, stored
 from convert.compiled.formats.counting import Counted
 from convert.compiled.formats.depthwise import COMPACT, compact
 from convert.compiled.formats.figures import Figures, LayerChoice
 from convert.compiled.layer import Layer
-from convert.compiled.model import CompiledModel
+from convert.compiled.model import CompiledModel, Target
 from convert.compress import Compress
 from convert.errors import ToolError, UsageError, one_of
 
@@ -67,6 +67,22 @@ def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress
     ]
     taken = [1 if given else 0 for given in ways]
     return _choice(compiled, ways, _counted(compiled, ways), taken)
+
+
+def pin(
+    layers: Sequence[Layer], lowered: Sequence[Layer], pinned: Mapping[int, str | None], target: Target
+) -> tuple[Layer, ...]:
+    """The layers in the formats of the pinned kernels, by operator, wherever their weights can be stored so."""
+
+    def one(layer: Layer, portable: Layer) -> Layer:
+        kernel = pinned.get(layer.op.index)
+        if kernel is None or kernel == layer.kernel:
+            return layer
+        given = compact(layer, portable) if target == "cortex_m4" else []
+        found = [option.layer for option in given if option.layer.kernel == kernel]
+        return (found or [as_kernel(portable, kernel, wide=target == "cortex_m4") or layer])[0]
+
+    return tuple(one(layer, portable) for layer, portable in zip(layers, lowered, strict=True))
 
 
 def _wide(compiled: CompiledModel) -> bool:

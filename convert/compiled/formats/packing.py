@@ -1,6 +1,6 @@
 """Weights as the streams of firmware/lib/kernels/include/kernels/coded.h, where the layout is described."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -110,33 +110,34 @@ def everything(values: Values) -> Packed:
     return _packed(Layout("all", values.bits, values.table is not None), parts, values)
 
 
-def gaps(weights: Array, values: Values, *, extra_bits: int = 0) -> Packed | None:
+def gaps(weights: Array, values: Values, *, extra_bits: int = 0, bits: int | None = None) -> Packed | None:
     """Weights that are not zero, and how many inputs lie between them, in as many bits as take the fewest bytes.
 
     A gap that is too wide for its field is bridged by weights of zero; where zero has no field there must be none.
-    With `extra_bits` fields are wider than they need to be, for fewer bridges, which take time.
+    With `extra_bits` fields are wider than they need to be, for fewer bridges, which take time; `bits` says how wide
+    they are.
     """
     found: list[tuple[int, int]] = []  # (bytes, bits)
     places = [np.flatnonzero(row) for row in weights]
-    for bits in _GAPS:
-        counts = np.array([len(p) + int(_bridges(p, bits).sum()) for p in places])
+    for width in _GAPS if bits is None else [bits]:
+        counts = np.array([len(p) + int(_bridges(p, width).sum()) for p in places])
         if values.zero or counts.sum() == sum(map(len, places)):
             size = (-(-counts * bits // 8) - (-counts * values.bits // 8)).sum()
-            found.append((int(size) + len(counts) * _count_bytes(counts), bits))
+            found.append((int(size) + len(counts) * _count_bytes(counts), width))
     if not found:
         return None
-    bits = min(found)[1] + extra_bits
-    if bits not in _GAPS:
+    chosen = min(found)[1] + extra_bits
+    if chosen not in _GAPS:
         return None
-    bridged = [_bridged(p, bits) for p in places]
+    bridged = [_bridged(p, chosen) for p in places]
     width = _count_bytes(np.array([len(p) for p in bridged]))
     if width == 0:
         return None
     parts: list[Bytes] = []
     for row, at in zip(values.fields, bridged, strict=True):
         parts.append(np.frombuffer(len(at).to_bytes(width, "little"), np.uint8))
-        parts.append(_interleaved(np.diff(at, prepend=-1) - 1, bits, row[at], values.bits))
-    layout = Layout("gaps", values.bits, values.table is not None, bits, width)
+        parts.append(_interleaved(np.diff(at, prepend=-1) - 1, chosen, row[at], values.bits))
+    layout = Layout("gaps", values.bits, values.table is not None, chosen, width)
     return _packed(layout, parts, values)
 
 
@@ -238,6 +239,38 @@ def coded_values(weights: Array, packed: Packed) -> Packed:
     model = rans.fit(_symbols(chosen))
     layout = replace(packed.layout, coded_values=True)
     return Packed(layout, _padded(parts), None, code=rans.encode(_symbols(chosen), [model]), values=model)
+
+
+def exactly(weights: Array, layout: Layout) -> Iterator[Packed]:
+    """The ways to store weights in a given layout; none where they do not go into it."""
+    for values in _stand_ins(weights, layout):
+        packed = _laid(weights, values, layout)
+        if packed is not None and packed.layout == layout:
+            yield packed
+
+
+def _stand_ins(weights: Array, layout: Layout) -> Iterator[Values]:
+    if not layout.codebook:
+        narrow = plain(weights) if layout.value_bits == 8 else signed(weights, layout.value_bits)
+        yield from [] if narrow is None else [narrow]
+        return
+    for per_channel in (False, True):
+        for zero in (False, True):
+            book = codebook(weights, zero=zero, per_channel=per_channel)
+            if book is not None and book.bits <= layout.value_bits:
+                yield widened(book, layout.value_bits)
+
+
+def _laid(weights: Array, values: Values, layout: Layout) -> Packed | None:
+    if layout.positions == "all":
+        return coded(weights) if layout.coded_values else everything(values)
+    if layout.positions == "gaps":
+        if layout.coded_positions:
+            return coded_gaps(weights, None if layout.coded_values else values)
+        return gaps(weights, values, bits=layout.position_bits)
+    pack = {"bitmap": bitmap, "two_of_four": two_of_four, "blocks": blocks}[layout.positions]
+    packed = pack(weights, values)
+    return packed if packed is None or not layout.coded_values else coded_values(weights, packed)
 
 
 def _symbols(weights: Array) -> Bytes:

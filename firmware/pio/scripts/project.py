@@ -8,6 +8,7 @@ from convert import compilers
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRMWARE = ROOT / "firmware"
+SLOTS = FIRMWARE / "lib" / "slots"
 
 # How a line begins that convert/toolchain.py turns into exit code 3.
 BUDGET_MARK = "Error: over budget: "
@@ -54,6 +55,11 @@ class Project:
         return Path(folder) if folder else None
 
     @property
+    def split(self):
+        """Where the weights lie that are apart from the firmware, or None."""
+        return self.build.get("split") if self.runtime == "compiled" else None
+
+    @property
     def serial(self):
         """Whether a host drives the model over the serial protocol."""
         return self.application in ("serve", "profile")
@@ -68,7 +74,7 @@ class Project:
         folders = [
             (self.generated / "common", False),
             (self.generated / self.runtime, True),
-            (FIRMWARE / "runtimes" / self.runtime, True),
+            (FIRMWARE / "runtimes" / ("split" if self.split else self.runtime), True),
             (FIRMWARE / "ports" / self.entry["port"], False),
         ]
         if self.runtime == "compiled":
@@ -76,6 +82,9 @@ class Project:
         shared = compilers.COMPILERS[self.board["tinyml"]["architecture"]].shared
         if self.entry["platform"] == "bare" and shared is not None:
             folders.append((FIRMWARE / "ports" / shared, False))
+        if self.split:
+            folders.append((SLOTS / "src", False))
+            folders.append((SLOTS / "ports" / self.entry["port"], False))
         if self.serial:
             folders.append((FIRMWARE / "lib" / "serial" / "src", False))
         if self.live:
@@ -87,6 +96,7 @@ class Project:
     def include_folders(self):
         """Folders for -I."""
         libraries = ["kernels", *(["serial"] if self.serial else []), *(["features", "live"] if self.live else [])]
+        libraries += ["slots"] if self.split else []
         own = [FIRMWARE / "include", *(FIRMWARE / "lib" / name / "include" for name in libraries)]
         return [*own, *(folder for folder, _ in self.source_folders())]
 

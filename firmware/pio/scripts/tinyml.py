@@ -12,7 +12,7 @@ Import("env")  # noqa: F821
 ROOT = Path(env.subst("$PROJECT_DIR")).resolve()  # noqa: F821
 sys.path[:0] = [str(ROOT), str(ROOT / "firmware" / "pio" / "scripts")]
 
-from project import BUDGET_MARK, Project, ProjectError  # noqa: E402
+from project import BUDGET_MARK, SLOTS, Project, ProjectError  # noqa: E402
 
 from convert import budget, compilers  # noqa: E402
 from convert.errors import PipelineError  # noqa: E402
@@ -66,6 +66,22 @@ def add_sources(env, project):
         if project.output in folder.parents:
             name = folder.relative_to(project.output)
         env.BuildSources(str(Path("$BUILD_DIR") / name), str(folder))
+
+
+def add_slots(env, project):
+    """Place the slots of weights that lie apart; an image that reaches into them is found after linking."""
+    if not project.split:
+        return
+    env.Append(
+        CPPDEFINES=["TINYML_SPLIT_WEIGHTS"],
+        LINKFLAGS=[
+            # PlatformIO leaves its own linker script out where it sees -T.
+            f"-Wl,--script={SLOTS / 'slots.ld'}",
+            f"-Wl,--defsym=__slots_origin={project.split['slots_origin']:#x}",
+            f"-Wl,--defsym=__slots_bytes={2 * project.split['slot_bytes']:#x}",
+            "-Wl,--no-check-sections",
+        ],
+    )
 
 
 def add_runtime_library(env, project):
@@ -126,6 +142,7 @@ def main(env):
         fail(env, *(f"{BUDGET_MARK}{message}" for message in messages))
     env["TINYML_PROJECT"] = project
     add_sources(env, project)
+    add_slots(env, project)
     add_sensor_library(env, project)
     try:
         add_runtime_library(env, project)

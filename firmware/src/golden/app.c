@@ -11,6 +11,9 @@
 #include "inference.h"
 #include "model_config.h"
 #include "port.h"
+#ifdef TINYML_SPLIT_WEIGHTS
+#include "split.h"
+#endif
 
 static void print_string(const char *text) { port_write(text, strlen(text)); }
 
@@ -80,13 +83,26 @@ int app_run(void) {
   size_t stack = 0;
   int counted = 1;
 
+#ifdef TINYML_SPLIT_WEIGHTS
+  const int prepared = inference_init(); /* which model it is stands in the image */
+#endif
   port_print("#tinyml 1 board=" TINYML_BOARD " runtime=");
   print_string(inference_runtime());
+#ifdef TINYML_SPLIT_WEIGHTS
+  port_print(" model=");
+  print_string(split_model());
+  port_print(" vectors=");
+#else
   port_print(" model=" TINYML_MODEL_SHA256 " vectors=");
+#endif
   print_unsigned(golden_vector_count);
   port_print("\n");
 
+#ifdef TINYML_SPLIT_WEIGHTS
+  if (prepared != 0) return FAIL("inference_init");
+#else
   if (inference_init() != 0) return FAIL("inference_init");
+#endif
   for (unsigned vector = 0; vector < golden_vector_count; vector++) {
 #ifdef TINYML_RESET_EACH_VECTOR
     if (vector > 0 && inference_reset() != 0) return FAIL("inference_reset");

@@ -6,6 +6,10 @@
 #include "model_config.h"
 #include "port.h"
 #include "serial/frame.h"
+#ifdef TINYML_SPLIT_WEIGHTS
+#include "split.h"
+#include "update.h"
+#endif
 
 #define PROTOCOL_VERSION 1
 
@@ -17,9 +21,10 @@ typedef enum {
   BAD_COMMAND = 2,
   BAD_LENGTH = 3,
   BAD_RANGE = 4,
-  BAD_INPUT = 5,   /* the inputs are not those that the request speaks of */
-  BAD_OUTPUT = 6,  /* the outputs of a repeated request are no longer there */
-  MODEL_FAILED = 7 /* with inference_message() */
+  BAD_INPUT = 5,    /* the inputs are not those that the request speaks of */
+  BAD_OUTPUT = 6,   /* the outputs of a repeated request are no longer there */
+  MODEL_FAILED = 7, /* with inference_message() */
+  REFUSED = 8       /* new weights, with the reason */
 } error_t;
 
 enum { COUNTS_INSTRUCTIONS = 1, COUNTS_MICROSECONDS = 2 };
@@ -48,6 +53,9 @@ static struct {
   /* What does not change. */
   uint8_t counters, failed;
   const server_trace_t *trace;
+#ifdef TINYML_SPLIT_WEIGHTS
+  uint8_t body[UPDATE_BODY]; /* what follows command and sequence number */
+#endif
 } s;
 
 static uint32_t get32(const uint8_t *at) {
@@ -131,7 +139,11 @@ static unsigned output_pieces(uint32_t offset, uint32_t count, frame_piece_t *pi
 }
 
 static void hello(void) {
+#ifdef TINYML_SPLIT_WEIGHTS
+  static const char board[] = TINYML_BOARD, name[] = TINYML_MODEL;
+#else
   static const char names[] = TINYML_BOARD "\0" TINYML_MODEL_SHA256 "\0" TINYML_MODEL;
+#endif
   const uint8_t flags = s.trace != NULL ? TRACES : 0;
   uint8_t fixed[3 + 3 * 4];
   uint8_t *at = put(fixed, PROTOCOL_VERSION, 1);
@@ -140,12 +152,42 @@ static void hello(void) {
   at = put(at, input_bytes(), 4);
   at = put(at, output_bytes(), 4);
   at = put(at, inference_arena_bytes(), 4);
+#ifdef TINYML_SPLIT_WEIGHTS
+  frame_piece_t pieces[7];
+  pieces[2] = (frame_piece_t){board, sizeof board};
+  pieces[3] = (frame_piece_t){split_model(), strlen(split_model()) + 1}; /* that of the image in use */
+  pieces[4] = (frame_piece_t){name, sizeof name};
+  pieces[5] = (frame_piece_t){inference_runtime(), strlen(inference_runtime())};
+  s.ran = 0;
+  answer(HELLO | ANSWER, fixed, (size_t)(at - fixed), pieces, 7);
+#else
   frame_piece_t pieces[5];
   pieces[2] = (frame_piece_t){names, sizeof names}; /* with the last one's end */
   pieces[3] = (frame_piece_t){inference_runtime(), strlen(inference_runtime())};
   s.ran = 0;
   answer(HELLO | ANSWER, fixed, (size_t)(at - fixed), pieces, 5);
+#endif
 }
+
+#ifdef TINYML_SPLIT_WEIGHTS
+static void update(void) {
+  uint8_t fixed[UPDATE_ANSWER];
+  size_t bytes = 0;
+  int changed = 0;
+  const uint32_t count = s.count - 2 - CHECKSUM;
+  const char *why = count > sizeof s.body ? "the request is too long"
+                                          : update_request(s.head[0], s.body, count, fixed, &bytes, &changed);
+  if (changed != 0) s.ran = s.failed = 0;
+  if (why == NULL) {
+    answer_fixed(fixed, bytes);
+    return;
+  }
+  const uint8_t refused[2] = {s.head[0], REFUSED};
+  frame_piece_t pieces[4];
+  pieces[2] = (frame_piece_t){why, strlen(why)};
+  answer(ERROR, refused, sizeof refused, pieces, 4);
+}
+#endif
 
 static void reset(void) {
   s.ran = 0;
@@ -270,6 +312,9 @@ static void take(uint8_t byte) {
     if (s.count == WRITE_HEAD) aim();
     store(byte);
   }
+#ifdef TINYML_SPLIT_WEIGHTS
+  if (s.count >= 2 && s.count - 2 < sizeof s.body) s.body[s.count - 2] = byte;
+#endif
   s.count++;
 }
 
@@ -294,6 +339,13 @@ static void execute(void) {
   } commands[] = {{0, NULL},       {2, hello},        {2, reset}, {0, written},
                   {RUN_HEAD, run}, {READ_HEAD, read}, {3, trace}, {0, written}};
   const uint8_t command = s.head[0];
+#ifdef TINYML_SPLIT_WEIGHTS
+  /* Also where no model is whole: then all the more. */
+  if (command >= UPDATE_SLOTS && command <= UPDATE_FINISH) {
+    update();
+    return;
+  }
+#endif
   if (command == 0 || command >= sizeof commands / sizeof commands[0]) {
     refuse(BAD_COMMAND);
   } else if (commands[command].bytes != 0 && s.count != (uint32_t)commands[command].bytes + CHECKSUM) {

@@ -9,16 +9,17 @@ from tflite_builder import needs_device
 
 from convert import compression_report, graph, pictures, vectors
 from convert.compiled import compile_model, device, host, placement
-from convert.compiled.formats import choose, counting
+from convert.compiled.formats import catalogue, choose, counting
 from convert.compiled.formats.catalogue import stored
 from convert.compiled.formats.counting import Counted
+from convert.compiled.model import Target
 from convert.compress import NONE, Compress
 from convert.errors import ToolError, UsageError
 
 
-def network(*patterns: str) -> graph.Graph:
+def network(*patterns: str, seed: int = 3) -> graph.Graph:
     """A dense layer of each pattern on one input."""
-    s = Patterned(3)
+    s = Patterned(seed)
     x = s.input((1, 200))
     for s.pattern in patterns:
         s.dense(x, 12, per_channel=False)
@@ -193,3 +194,30 @@ def test_formats_run_on_this_machine() -> None:
     for mode in ("two_of_four", "rans_two_of_four", "codebook"):
         outputs, _ = host.run(compile_model(g, "portable", "speed", Compress(mode)), x, sanitize=True)
         assert np.array_equal(outputs, expected)
+
+
+@pytest.mark.parametrize("target", ["portable", "cortex_m4"])
+def test_other_weights_take_the_kernels_that_are_pinned(target: Target) -> None:
+    patterns = ("int4", "sparse_few", "two_of_four", "blocks", "few", "sparse")
+    first, second = network(*patterns), network(*patterns, seed=4)
+    for mode in catalogue.FORMATS:
+        model = compile_model(first, target, "speed", Compress(mode))
+        pinned = {layer.op.index: layer.kernel for layer in model.lowered}
+        again = compile_model(first, target, pinned=pinned)
+        assert [layer.kernel for layer in again.lowered] == [layer.kernel for layer in model.lowered]
+        other = compile_model(second, target, pinned=pinned)
+        same = [a.kernel == b.kernel for a, b in zip(other.lowered, model.lowered, strict=True)]
+        assert sum(same) >= len(same) - 1, (
+            mode
+        )  # the number of bits, or of bytes of a count, may not do for other weights
+        x = vectors.computed(second, 3).inputs
+        expected, _ = host.run(compile_model(second), x)
+        if target == "portable":
+            assert np.array_equal(host.run(other, x)[0], expected)
+
+
+def test_a_pinned_kernel_that_does_not_hold_the_weights() -> None:
+    model = compile_model(network("int2"), "portable", "speed", Compress("int2"))
+    pinned = {layer.op.index: layer.kernel for layer in model.lowered}
+    other = compile_model(network("whole"), "portable", pinned=pinned)
+    assert [layer.kernel for layer in other.lowered] == ["kernels_matmul_s8"]

@@ -52,7 +52,7 @@ env.Replace(
     SIZETOOL=f"{prefix}size",
     ARFLAGS=["rcs"],
     PROGSUFFIX=".elf",
-    SIZEPROGREGEXP=r"^(?:\.boot2|\.isr_vector|\.text|\.rodata\S*|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
+    SIZEPROGREGEXP=r"^(?:\.boot2|\.isr_vector|\.text|\.rodata\S*|\.weights_slots|\.ARM\.ex\S+|\.init_array|\.data)\s+(\d+).*",
     SIZEDATAREGEXP=r"^(?:\.data|\.bss|\.noinit)\s+(\d+).*",
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
     SIZEPRINTCMD="$SIZETOOL -A -d $SOURCES",
@@ -115,6 +115,10 @@ def write_uf2(target, source, env):  # noqa: ARG001
 if project.entry.get("upload") == "uf2":
     action = env.VerboseAction(write_uf2, "Writing $TARGET")
     images += env.Command("$BUILD_DIR/${PROGNAME}.uf2", image_bin, action)
+if project.split:
+    # What replaces the firmware and leaves the weights on the board.
+    action = env.VerboseAction("$OBJCOPY -O ihex -R .weights_slots $SOURCE $TARGET", "Writing $TARGET")
+    images += env.Command("$BUILD_DIR/${PROGNAME}_alone.hex", elf, action)
 AlwaysBuild(Alias("buildprog", images))
 
 env.AddPlatformTarget("size", elf, env.VerboseAction("$SIZEPRINTCMD", "Sizes of $SOURCE"), "Sizes of the sections")
