@@ -328,7 +328,14 @@ def _emit(
     with ui.stage("generate") as stage:
         compress = job.compress or source.compress
         found = project.images(
-            job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), compress
+            job.board,
+            g,
+            reference.arena,
+            wanted,
+            job.optimize,
+            lambda text: draft.warn(text, ui),
+            compress,
+            job.tflm_dir,
         )
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
         manifest |= {"reference": source.family.judge, "file": source.family.file}

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from convert import compiled, emit, tflm, vectors
+from convert import compiled, emit, tflm, tflm_compress, vectors
 from convert.boards import Board, Runtime
 from convert.compiled import Optimize
 from convert.compress import NONE, Compress
@@ -24,6 +24,7 @@ class Image:
     arena: int
     weights: int
     plan: Mapping[str, int | str] = field(default_factory=dict)  # what is known of the arena's plan, for the report
+    notes: tuple[str, ...] = ()  # what the user should know of it
 
 
 def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
@@ -40,8 +41,12 @@ def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize
     return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model))
 
 
-def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:
+def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, compress: Compress) -> Image:
     assert measured is not None
+    if compress.mode != NONE.mode:
+        made = tflm_compress.for_board(board, graph, measured, compress.mode)
+        plan = {"decompression": made.decompression_bytes}
+        return Image(made.render(graph), made.arena.bytes, len(made.compressed.data), plan, made.notes)
     arena = tflm.plan_arena(graph, measured, board.build.cpu)
     return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
 
@@ -66,10 +71,14 @@ def images(
     optimize: Optimize,
     refused: Callable[[str], None],
     compress: Compress = NONE,
+    tflm_dir: Path | None = None,
 ) -> dict[str, Image]:
     """Sources of every runtime that the board's environments offer; of a tree, which they all run, its own.
 
-    Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`.
+    Without `tflm_dir`, a source tree, the tflm runtime is the Arduino library, which has no compressed weights.
+
+    Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`, as are
+    notes on the wanted one.
     """
     found: dict[str, Image] = {}
     offered: set[Runtime] = {runtime for environment in board.environments for runtime in environment.runtimes}
@@ -77,11 +86,15 @@ def images(
         offered = {"tree"}
     for name in sorted(offered):
         try:
-            found[name] = _GENERATORS[name](board, graph, measured, optimize, compress)
+            stored, notes = (compress, ()) if name != "tflm" or tflm_dir else tflm_compress.on_arduino(compress)
+            image = _GENERATORS[name](board, graph, measured, optimize, stored)
+            found[name] = replace(image, notes=(*notes, *image.notes))
         except UsageError as e:
             if name == wanted:
                 raise
             refused(f"no sources for the {name} runtime: {e}")
+    for note in found[wanted].notes if wanted in found else ():
+        refused(note)
     return found
 
 
