@@ -1,5 +1,6 @@
 """TFLite Micro's compressed tensors: our encoder against a decoder of its own here, and against TFLite Micro."""
 
+import dataclasses
 import importlib
 import json
 
@@ -388,18 +389,35 @@ def test_a_damaged_header_is_refused_by_tflite_micro(byte, value):
         golden.run(view, vectors.computed(view, 1).inputs)
 
 
-def test_an_endless_loop_is_stopped():
-    """Channels that do not divide the weights: the decoder counts down past zero."""
-    m = unpack(compress(graph.load(tflite(*MODELS["depthwise per channel, shared"])), CODEBOOK).data)
-    decoded_weights = m.subgraphs[0].tensors[-1]
-    for values in ("scale", "zeroPoint"):
-        setattr(decoded_weights.quantization, values, np.resize(getattr(decoded_weights.quantization, values), 199))
-    view = graph.load(tflite(*MODELS["depthwise per channel, shared"]))
-    inputs = vectors.computed(view, 0).inputs
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(m.Pack(builder), b"TFL3")
-    damaged = graph.Graph(bytes(builder.Output()), view.tensors, view.operators, view.inputs, view.outputs)
-    with pytest.raises((ToolError, UsageError)):
+def decoder_alone(channels):
+    """Weights of 2 x 5 behind a decoder, with so many scales along the last axis, read by RESHAPE, which checks none."""
+    ancillary = bytes([0, 1, 0, 0, 1, 1, 2]).ljust(16, b"\0") + bytes(range(10))
+    tensors = [
+        T((1, 4), name="x"),
+        T((1, 4), name="y"),
+        T((2,), "u1", data=[0xA5, 0xC0], scale=None),
+        T((26,), "u1", data=list(ancillary), scale=None),
+        T((2, 5), scale=[0.1] * channels, axis=1),
+        T((2,), "i4", data=[1, 10], scale=None),
+        T((1, 10), name="weights"),
+    ]
+    ops = [
+        Op("RELU", [0], [1]),
+        Op("CUSTOM", [2, 3], [4], custom=DECODE),
+        Op("RESHAPE", [4, 5], [6], "ReshapeOptions", {"newShape": [1, 10]}),
+    ]
+    return tflite(tensors, ops, [0], [1, 6])
+
+
+def test_a_decoder_that_runs_away_is_stopped():
+    """Channels that do not divide the weights: TFLite Micro's decoder counts down past zero and writes on."""
+    view = graph.load(decoder_alone(5))
+    inputs = np.zeros((1, 4), np.uint8)
+    assert golden.run(view, inputs).outputs[0, 4:].tolist() == [1, 2, 5, 6, 8, 1, 2, 5, 7, 9]
+    with pytest.raises(UsageError, match=r"tensor 4 \(t4\) has 3 scales along axis 1 of shape \(2, 5\)"):
+        graph.load(decoder_alone(3))
+    damaged = dataclasses.replace(view, data=decoder_alone(3))
+    with pytest.raises(ToolError, match=r"crashed on the host|finished no vector in 5 s"):
         golden.run(damaged, inputs, timeout=5)
 
 
