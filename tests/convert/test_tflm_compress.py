@@ -390,7 +390,7 @@ def test_a_damaged_header_is_refused_by_tflite_micro(byte, value):
 
 
 def decoder_alone(channels):
-    """Weights of 2 x 5 behind a decoder, with so many scales along the last axis, read by RESHAPE, which checks none."""
+    """Weights of 2 x 5 behind a decoder, with so many scales along the last axis; RESHAPE reads them unchecked."""
     ancillary = bytes([0, 1, 0, 0, 1, 1, 2]).ljust(16, b"\0") + bytes(range(10))
     tensors = [
         T((1, 4), name="x"),
