@@ -432,11 +432,16 @@ def prove(view: Graph, compressed: Compressed) -> Proof:
             expected = view.tensors[op.inputs[0]].data if op.name == DECODE else (plain.layers or {}).get(index)
             for run in (beside, within):
                 found = (run.layers or {}).get(index)
-                if found is not None and (expected is None or (found != expected).any()):
+                if found is not None and not _same_bytes(found, expected):
                     raise OutputsDifferError(_difference(f"tensor {index} of operator {op.index} ({op.name})"))
     if not np.array_equal(beside.outputs, plain.outputs) or not np.array_equal(within.outputs, plain.outputs):
         raise OutputsDifferError(_difference("the outputs"))
     return Proof(beside.arena, within.arena)
+
+
+def _same_bytes(found: npt.NDArray[Any], expected: npt.NDArray[Any] | None) -> bool:
+    """Whether every vector's values are those of `expected`, or of its own row of it; bytes, so that NaN is equal."""
+    return expected is not None and found.tobytes() == np.broadcast_to(expected, found.shape).tobytes()
 
 
 def _difference(what: str) -> str:
@@ -506,7 +511,7 @@ def _plan(board: Board, view: Graph, measured: ArenaUse, compressed: Compressed,
         "tensors": [asdict(stored) for stored in compressed.tensors],
     }
     if not compressed.decompression_bytes:
-        note = "no weights are compressed: the file would grow, or the board's RAM has no room for them decoded"
+        note = "no weights are compressed: that would take more flash, decoder included, or more RAM than the board has"
         return Planned(compressed, plan_arena(view, measured, board.build.cpu), 0, (note,), record)
     proof = prove(view, compressed)
     decoded = [i for op in compressed.graph.operators if op.name == DECODE for i in op.outputs]

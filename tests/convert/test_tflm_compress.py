@@ -467,6 +467,7 @@ def test_otherwise_they_lie_in_the_arena():
     assert "in the arena" in made.notes[0]
     _, less = planned(limit - 1)
     assert [s.scheme for s in less.compressed.tensors] == ["none", "none"], "4,096 B alone do not pay for the decoder"
+    assert (less.decompression_bytes, less.notes[0][:25]) == (0, "no weights are compressed")
     _, named = planned(limit - 1, BITMAP)
     assert [s.scheme for s in named.compressed.tensors] == [BITMAP, BITMAP], "what was asked for by name stays"
 
