@@ -44,7 +44,7 @@ def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize
 def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, compress: Compress) -> Image:
     assert measured is not None
     if compress.mode != NONE.mode:
-        made = tflm_compress.for_board(board, graph, measured, compress.mode)
+        made = tflm_compress.for_board(board, graph, measured, compress)
         plan = {"decompression": made.decompression_bytes}
         return Image(made.render(graph), made.arena.bytes, len(made.compressed.data), plan, made.notes)
     arena = tflm.plan_arena(graph, measured, board.build.cpu)

@@ -26,6 +26,7 @@ layer's after the other, which the interpreter is given (MicroInterpreter::SetDe
 
 import copy
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -101,6 +102,11 @@ class Encoding:
     def nbytes(self) -> int:
         """Bytes of both."""
         return len(self.encoded) + len(self.ancillary)
+
+    @property
+    def bits(self) -> int:
+        """Bits of each number of a look-up table; 0 of a bitmap."""
+        return self.ancillary[5] & _MOST_BITS
 
     @property
     def cost(self) -> int:
@@ -236,13 +242,14 @@ def check_mode(mode: str) -> None:
         )
 
 
-def compress(view: Graph, mode: str, most_decoded: int | None = None) -> Compressed:
+def compress(view: Graph, mode: str, most_decoded: int | None = None, max_instructions: float = math.inf) -> Compressed:
     """Compress a model's int8 weights: "auto", "codebook" or "bitmap"; "none" leaves them.
 
     A tensor stays as it is where the file would grow by its compression, and so does the whole file. "auto" takes for
     each tensor what is less, and counts the decoders' code too: it leaves a model whose file would not shrink by more.
-    With `most_decoded` tensors that take more bytes of memory when decoded stay. Biases, weights of other types and of
-    other layers are left alone. The same graph and mode give the same bytes.
+    With `most_decoded` tensors that take more bytes of memory when decoded stay. With "auto" an inference takes at most
+    about `max_instructions` times those of the plain model; an estimate. Biases, weights of other types and of other
+    layers are left alone. The same arguments give the same bytes.
 
     Raises UsageError for another mode, and for a model that brings a memory plan of its own, which knows no decoded
     tensors.
@@ -255,7 +262,8 @@ def compress(view: Graph, mode: str, most_decoded: int | None = None) -> Compres
     _check_no_plan(root)
     candidates = [t for t in _candidates(view, root) if most_decoded is None or t.nbytes <= most_decoded]
     flash = _MODES[mode].flash
-    ways = [_worth_their_place(view, _smallest(candidates, forms)) for forms in _MODES[mode].forms]
+    budget = (max_instructions - 1) * _MAC_INSTRUCTIONS * view.macs if mode == "auto" else math.inf
+    ways = [_worth_their_place(view, _chosen(view, candidates, forms, budget)) for forms in _MODES[mode].forms]
     files = [(flash(_file(view, found), found), k, found) for k, found in enumerate(ways) if found]
     least, _, found = min(files, key=lambda file: file[:2], default=(len(view.data), 0, {}))
     if least >= len(view.data):
@@ -264,15 +272,49 @@ def compress(view: Graph, mode: str, most_decoded: int | None = None) -> Compres
     return Compressed(_file(view, found), stored, max(view.tensors[i].nbytes for i in found))
 
 
-def _smallest(tensors: Sequence[Tensor], names: Sequence[str]) -> dict[int, Encoding]:
-    """The smallest encoding of each tensor that has one smaller than itself."""
-    found = {}
-    for tensor in tensors:
-        forms = [form for name in names if (form := _ENCODERS[name](tensor)) is not None]
-        best = min(forms, key=lambda form: form.cost, default=None)
-        if best is not None and best.cost < _aligned(tensor.nbytes):
-            found[tensor.index] = best
-    return found
+def _chosen(view: Graph, tensors: Sequence[Tensor], names: Sequence[str], budget: float) -> dict[int, Encoding]:
+    """The smallest encoding of each tensor that has one smaller than itself, as long as decoding stays in `budget`.
+
+    Above it, a smaller gain is taken step by step, where it costs the fewest bytes for an instruction that is saved.
+    """
+    forms = {t.index: [form for name in names if (form := _ENCODERS[name](t)) is not None] for t in tensors}
+    gains = {
+        i: {form: gain for form in found if (gain := _aligned(view.tensors[i].nbytes) - form.cost) > 0}
+        for i, found in forms.items()
+    }
+    chosen = {i: max(found, key=lambda form: found[form]) for i, found in gains.items() if found}
+    while sum(_instructions(view, i, form) for i, form in chosen.items()) > budget:
+        steps = []
+        for i, form in chosen.items():
+            for k, other in enumerate((None, *gains[i])):
+                saved = _instructions(view, i, form) - (0 if other is None else _instructions(view, i, other))
+                if saved > 0:
+                    lost = gains[i][form] - (0 if other is None else gains[i][other])
+                    steps.append((lost / saved, i, k, other))
+        _, i, _, other = min(steps, key=lambda step: step[:3])
+        chosen = {k: form for k, form in chosen.items() if k != i} | ({} if other is None else {i: other})
+    return chosen
+
+
+# Instructions, counted in QEMU's Cortex-M4 on 2026-11-23: for a weight that is decoded (tables have fast loops for 2 to 4
+# bits where channels do not alternate), and for a multiply-accumulate, the fewest of three models.
+_BITMAP_INSTRUCTIONS = 14
+_TABLE_INSTRUCTIONS = 4
+_SLOW_TABLE_INSTRUCTIONS = 28
+_FAST_BITS = (2, 3, 4)
+_MAC_INSTRUCTIONS = 2
+
+
+def _instructions(view: Graph, index: int, form: Encoding) -> int:
+    """About what decoding a tensor takes in an inference."""
+    tensor = view.tensors[index]
+    assert tensor.quantization is not None
+    alternating = tensor.quantization.axis not in (None, 0)
+    if form.scheme == BITMAP:
+        each = _BITMAP_INSTRUCTIONS
+    else:
+        each = _TABLE_INSTRUCTIONS if form.bits in _FAST_BITS and not alternating else _SLOW_TABLE_INSTRUCTIONS
+    return each * tensor.elements * sum(index in op.inputs for op in view.operators)
 
 
 def _worth_their_place(view: Graph, found: Mapping[int, Encoding]) -> dict[int, Encoding]:
@@ -480,7 +522,7 @@ class Planned:
         return files
 
 
-def for_board(board: Board, view: Graph, measured: ArenaUse, mode: str) -> Planned:
+def for_board(board: Board, view: Graph, measured: ArenaUse, wanted: Compress) -> Planned:
     """Compress a model for a board, prove it, and find a place for its decoded weights.
 
     That is a memory beside the arena where the board's RAM has room for it, otherwise the arena. Where neither has
@@ -490,11 +532,11 @@ def for_board(board: Board, view: Graph, measured: ArenaUse, mode: str) -> Plann
     """
     room = _room(board)
     plain = plan_arena(view, measured, board.build.cpu).bytes
-    compressed = compress(view, mode)
+    compressed = compress(view, wanted.mode, None, wanted.max_instructions)
     planned = _plan(board, view, measured, compressed, room)
-    while mode == "auto" and compressed.decompression_bytes and planned.ram_bytes > room:
+    while wanted.mode == "auto" and compressed.decompression_bytes and planned.ram_bytes > room:
         most = max(0, min(room - plain, compressed.decompression_bytes - 1))
-        compressed = compress(view, mode, most)
+        compressed = compress(view, wanted.mode, most, wanted.max_instructions)
         planned = _plan(board, view, measured, compressed, room)
     return planned
 
@@ -511,7 +553,9 @@ def _plan(board: Board, view: Graph, measured: ArenaUse, compressed: Compressed,
         "tensors": [asdict(stored) for stored in compressed.tensors],
     }
     if not compressed.decompression_bytes:
-        note = "no weights are compressed: that would take more flash, decoder included, or more RAM than the board has"
+        note = (
+            "no weights are compressed: that would take more flash, decoder included, or more RAM or time than there is"
+        )
         return Planned(compressed, plan_arena(view, measured, board.build.cpu), 0, (note,), record)
     proof = prove(view, compressed)
     decoded = [i for op in compressed.graph.operators if op.name == DECODE for i in op.outputs]

@@ -443,7 +443,7 @@ def planned(ram, mode="auto"):
     board = board.model_copy(update={"upload": board.upload.model_copy(update={"maximum_ram_size": ram})})
     view = large()
     measured = golden.run(view, vectors.computed(view, 0).inputs).arena
-    return view, tflm_compress.for_board(board, view, measured, mode)
+    return view, tflm_compress.for_board(board, view, measured, Compress(mode, 99))
 
 
 def test_decoded_weights_lie_beside_the_arena_where_there_is_room():
@@ -485,6 +485,21 @@ def test_auto_takes_one_form_where_another_decoder_would_not_pay():
     made = compress(view, "auto")
     assert [s.scheme for s in made.tensors] == [BITMAP, CODEBOOK]
     tflm_compress.prove(view, made)
+
+
+def test_auto_keeps_to_the_instructions_that_it_may_take():
+    """Of dense layers each weight is used once, for 2 instructions or so: 4 more from a table, 14 from a bitmap."""
+    view = graph.load(tflite(*two_layers(pruned((128, 128), 0.95), shared((128, 128), 8))))
+
+    def schemes(ratio):
+        return [stored.scheme for stored in compress(view, "auto", None, ratio).tensors]
+
+    assert schemes(1 + (14 + 4) / 4) == [BITMAP, CODEBOOK]
+    assert schemes(1 + (14 + 4) / 4 - 0.01) == [BITMAP, "none"], "a bitmap saves more than its share of instructions"
+    assert schemes(1 + 14 / 4 - 0.01) == ["none", CODEBOOK]
+    assert schemes(1 + 4 / 4 - 0.01) == ["none", "none"]
+    assert schemes(1) == ["none", "none"]
+    assert [s.scheme for s in compress(view, BITMAP, None, 1).tensors] == [BITMAP, "none"], "by its name: no bound"
 
 
 def test_the_plan_of_the_arena_is_the_wheels_own():

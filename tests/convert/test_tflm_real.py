@@ -19,6 +19,7 @@ import pytest
 from models import Op, T, tflite
 
 from convert import boards, emit, golden, graph, smoke, tflm, tflm_compress, tflm_tree, vectors
+from convert.compress import Compress
 from convert.emulate import qemu_mps2
 from convert.errors import ToolError
 from convert.paths import FIRMWARE
@@ -241,7 +242,7 @@ def test_compressed_weights_give_the_same_bytes(benches, board):
     for ram in (upload.maximum_ram_size, 0):
         small = bench.board.model_copy(update={"upload": upload.model_copy(update={"maximum_ram_size": ram})})
         for mode in (CODEBOOK, BITMAP) if ram == 0 else ("auto",):
-            made = tflm_compress.for_board(small, bench.graph, bench.golden.arena, mode)
+            made = tflm_compress.for_board(small, bench.graph, bench.golden.arena, Compress(mode, 99))
             runs.append([mode, made.decompression_bytes, *(stored.scheme for stored in made.compressed.tensors)])
             run = bench.run(f"{mode}_{ram}", made.render(bench.graph))
             assert np.array_equal(run.outputs, bench.golden.outputs)
