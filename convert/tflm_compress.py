@@ -262,7 +262,7 @@ def compress(view: Graph, mode: str, most_decoded: int | None = None, max_instru
     _check_no_plan(root)
     candidates = [t for t in _candidates(view, root) if most_decoded is None or t.nbytes <= most_decoded]
     flash = _MODES[mode].flash
-    budget = (max_instructions - 1) * _MAC_INSTRUCTIONS * view.macs if mode == "auto" else math.inf
+    budget = max(0.0, max_instructions - 1) * _MAC_INSTRUCTIONS * view.macs if mode == "auto" else math.inf
     ways = [_worth_their_place(view, _chosen(view, candidates, forms, budget)) for forms in _MODES[mode].forms]
     files = [(flash(_file(view, found), found), k, found) for k, found in enumerate(ways) if found]
     least, _, found = min(files, key=lambda file: file[:2], default=(len(view.data), 0, {}))
@@ -275,29 +275,41 @@ def compress(view: Graph, mode: str, most_decoded: int | None = None, max_instru
 def _chosen(view: Graph, tensors: Sequence[Tensor], names: Sequence[str], budget: float) -> dict[int, Encoding]:
     """The smallest encoding of each tensor that has one smaller than itself, as long as decoding stays in `budget`.
 
-    Above it, a smaller gain is taken step by step, where it costs the fewest bytes for an instruction that is saved.
+    Above it, a smaller gain is taken step by step, where it costs the fewest bytes for an instruction that is saved;
+    what is then left of the budget goes to the largest gains that it holds.
     """
-    forms = {t.index: [form for name in names if (form := _ENCODERS[name](t)) is not None] for t in tensors}
-    gains = {
-        i: {form: gain for form in found if (gain := _aligned(view.tensors[i].nbytes) - form.cost) > 0}
-        for i, found in forms.items()
+    gains: dict[int, dict[Encoding, int]] = {}
+    for tensor in tensors:
+        forms = [form for name in names if (form := _ENCODERS[name](tensor)) is not None]
+        gains[tensor.index] = {f: less for f in forms if (less := _aligned(tensor.nbytes) - f.cost) > 0}
+
+    def gain(i: int, form: Encoding | None) -> int:
+        return 0 if form is None else gains[i][form]
+
+    def spent(i: int, form: Encoding | None) -> int:
+        return 0 if form is None else _instructions(view, i, form)
+
+    chosen: dict[int, Encoding | None] = {
+        i: max(found, key=lambda form: found[form]) for i, found in gains.items() if found
     }
-    chosen = {i: max(found, key=lambda form: found[form]) for i, found in gains.items() if found}
-    while sum(_instructions(view, i, form) for i, form in chosen.items()) > budget:
-        steps = []
-        for i, form in chosen.items():
-            for k, other in enumerate((None, *gains[i])):
-                saved = _instructions(view, i, form) - (0 if other is None else _instructions(view, i, other))
-                if saved > 0:
-                    lost = gains[i][form] - (0 if other is None else gains[i][other])
-                    steps.append((lost / saved, i, k, other))
-        _, i, _, other = min(steps, key=lambda step: step[:3])
-        chosen = {k: form for k, form in chosen.items() if k != i} | ({} if other is None else {i: other})
-    return chosen
+    moves = [(i, k, form) for i in chosen for k, form in enumerate((None, *gains[i]))]
+    while sum(spent(i, form) for i, form in chosen.items()) > budget:
+        steps = [
+            ((gain(i, chosen[i]) - gain(i, form)) / saved, i, k, form)
+            for i, k, form in moves
+            if (saved := spent(i, chosen[i]) - spent(i, form)) > 0
+        ]
+        _, i, _, form = min(steps, key=lambda step: step[:3])
+        chosen[i] = form
+    for i, k, form in sorted(moves, key=lambda move: (-gain(move[0], move[2]), move[:2])):
+        others = sum(spent(k, other) for k, other in chosen.items() if k != i)
+        if gain(i, form) > gain(i, chosen[i]) and others + spent(i, form) <= budget:
+            chosen[i] = form
+    return {i: form for i, form in chosen.items() if form is not None}
 
 
-# Instructions, counted in QEMU's Cortex-M4 on 2026-11-23: for a weight that is decoded (tables have fast loops for 2 to 4
-# bits where channels do not alternate), and for a multiply-accumulate, the fewest of three models.
+# Instructions, counted in QEMU's Cortex-M4 on 2026-11-23: for a weight that is decoded (tables have fast loops for 2
+# to 4 bits where channels do not alternate), and for a multiply-accumulate, the fewest of three models.
 _BITMAP_INSTRUCTIONS = 14
 _TABLE_INSTRUCTIONS = 4
 _SLOW_TABLE_INSTRUCTIONS = 28

@@ -498,7 +498,7 @@ def test_auto_keeps_to_the_instructions_that_it_may_take():
     assert schemes(1 + (14 + 4) / 4 - 0.01) == [BITMAP, "none"], "a bitmap saves more than its share of instructions"
     assert schemes(1 + 14 / 4 - 0.01) == ["none", CODEBOOK]
     assert schemes(1 + 4 / 4 - 0.01) == ["none", "none"]
-    assert schemes(1) == ["none", "none"]
+    assert schemes(1) == schemes(0.5) == ["none", "none"]
     assert [s.scheme for s in compress(view, BITMAP, None, 1).tensors] == [BITMAP, "none"], "by its name: no bound"
 
 
