@@ -94,7 +94,13 @@ def _memories(
     """RAM and flash from what the model needs and the two parts that only the image, or an estimate, tells."""
     runtime = build["runtimes"][environment]
     need, limits = build["memory"][runtime], board["upload"]
-    ram = (Part("arena", need["arena"]), other_ram, Part("stack reserve", board["tinyml"]["stack_reserve"]))
+    ram: tuple[Part, ...] = (
+        Part("arena", need["arena"]),
+        other_ram,
+        Part("stack reserve", board["tinyml"]["stack_reserve"]),
+    )
+    if decoded := need.get("decompression", 0):
+        ram = (ram[0], Part("decoded weights", decoded), *ram[1:])
     flash = (Part("weights", need["weights"]), other_flash, Part("test vectors", build["vector_bytes"]))
     return (
         Memory("RAM", limits["maximum_ram_size"], ram, _advice("RAM", runtime)),
@@ -124,7 +130,7 @@ def measure(
 ) -> tuple[Memory, Memory]:
     """RAM and flash of a linked image: `flash` and `static_ram` (.data + .bss, the arena included) in bytes."""
     need = build["memory"][build["runtimes"][environment]]
-    data = Part("other static data", static_ram - need["arena"])
+    data = Part("other static data", static_ram - need["arena"] - need.get("decompression", 0))
     code = Part("code", flash - need["weights"] - build["vector_bytes"])
     return _memories(board, build, environment, data, code)
 

@@ -40,6 +40,7 @@ from convert import (
     report,
     smoke,
     tflm,
+    tflm_compress,
     toolchain,
     variants,
 )
@@ -187,8 +188,9 @@ def _stored(job: Job) -> Compress:
 def _check_compress(job: Job, choice: toolchain.Choice | ToolError) -> None:
     """UsageError, before a long training, for weight formats that the runtime does not have."""
     runtime = job.runtime if isinstance(choice, ToolError) else choice.runtime
-    if runtime == "compiled":
-        choose.check((job.compress or NONE).mode)
+    check = {"compiled": choose.check, "tflm": tflm_compress.check_mode}.get(runtime)
+    if check is not None:
+        check((job.compress or NONE).mode)
 
 
 def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
@@ -352,7 +354,14 @@ def _emit(
             draft.warn(text, ui)
     with ui.stage("generate") as stage:
         found = project.images(
-            job.board, g, reference.arena, wanted, job.optimize, lambda text: draft.warn(text, ui), job.compress or NONE
+            job.board,
+            g,
+            reference.arena,
+            wanted,
+            job.optimize,
+            lambda text: draft.warn(text, ui),
+            job.compress or NONE,
+            job.tflm_dir,
         )
         features = source.features(g) if source.features is not None else {}
         apart: dict[str, Any] = {}

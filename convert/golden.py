@@ -33,6 +33,9 @@ from convert.paths import ROOT
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]
 
+# The operator that decodes compressed weights; a custom one, as TFLite Micro has it.
+DECODE = "TFLM_DECODE"
+
 _MAX_LAYER_BYTES = 4 << 30
 # Starting a process takes about as long as this many inferences of a small model.
 _VECTORS_A_PROCESS = 250
@@ -70,6 +73,7 @@ def run(
     *,
     layers: bool = False,
     apart: bool = False,
+    decompression: int = 0,
     timeout: float = 120.0,
     progress: Progress | None = None,
 ) -> Golden:
@@ -77,15 +81,16 @@ def run(
 
     `inputs` is (n, input_bytes), n >= 1: all inputs of the model end to end, raw bytes, C order. A model
     that keeps a state starts from its first one and carries it from vector to vector; with `apart` each vector starts
-    from the first state. `timeout` is the longest time in seconds in which not one more
-    vector is finished. `progress(done, total)` is called a few times a second. With `layers` the result holds every
-    operator's outputs as well, at the price of a second inference a vector.
+    from the first state. With `decompression` the interpreter gets an alternate memory of so many bytes for decoded
+    weights (convert/tflm_compress.py), which are then no layers' outputs. `timeout` is the longest time in seconds in
+    which not one more vector is finished. `progress(done, total)` is called a few times a second. With `layers`
+    the result holds every operator's outputs as well, at the price of a second inference a vector.
 
     Raises UsageError, with the interpreter's own reason and the operator's name, for a model that TFLite Micro
     refuses; ToolError if it crashes or hangs; ValueError if `inputs` does not have the graph's size.
     """
     _check(graph, inputs)
-    request = _request(graph, layers, apart)
+    request = _request(graph, layers, apart, decompression)
     if sum(array.nbytes for array in _broadcast(request, len(inputs))) > _MAX_LAYER_BYTES:
         raise UsageError(
             f"all layers' outputs of {len(inputs)} vectors take over {_MAX_LAYER_BYTES >> 30} GiB; use fewer vectors"
@@ -136,10 +141,11 @@ def _check(graph: Graph, inputs: npt.NDArray[np.uint8]) -> None:
         )
 
 
-def _request(graph: Graph, layers: bool, apart: bool) -> dict[str, Any]:
+def _request(graph: Graph, layers: bool, apart: bool, decompression: int) -> dict[str, Any]:
     tensors = graph.tensors
     activations = sum(t.nbytes for t in tensors if t.data is None)
-    written = [i for op in graph.operators for i in op.outputs if i >= 0 and not tensors[i].is_resource]
+    kept = [op for op in graph.operators if not (decompression and op.name == DECODE)]
+    written = [i for op in kept for i in op.outputs if i >= 0 and not tensors[i].is_resource]
     # A reset leaves resource variables without the values that CALL_ONCE gives them.
     again = "remake" if graph.resources else "reset"
     return {
@@ -151,6 +157,7 @@ def _request(graph: Graph, layers: bool, apart: bool) -> dict[str, Any]:
         "output_bytes": sum(tensors[i].nbytes for i in graph.outputs),
         "layers": [(i, tensors[i].shape, tensors[i].dtype.str) for i in dict.fromkeys(written if layers else ())],
         "start": again if apart and graph.has_state else "keep",
+        "decompression": decompression,
     }
 
 
@@ -245,7 +252,7 @@ def _culprit(graph: Graph, text: str) -> str:
         name = graph.operators[index].name if index < len(graph.operators) else node.group(1)
         return f" at operator {index} ({name})"
     if missing := _MISSING_OP.search(text):
-        custom = sorted(set(graph.op_names) - _BUILTINS)
+        custom = sorted(set(graph.op_names) - _BUILTINS - {DECODE})
         return f" because of the operator {', '.join(custom) if missing.group(1) == 'CUSTOM' else missing.group(1)}"
     return ""
 

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,15 @@ class _Log:
         return self._path.read_bytes()[self._mark :].decode(errors="replace")
 
 
-def _interpreter(model: bytes, arena: int, config: Any, log: _Log) -> Any:
+def _interpreter(model: bytes, request: Mapping[str, Any], config: Any, log: _Log) -> Any:
     """Make an interpreter in an arena that grows until it fits."""
+    arena, decompression = request["arena"], request["decompression"]
     while True:
         log.mark()
         try:
-            return runtime.Interpreter.from_bytes(model, arena_size=arena, intrepreter_config=config)
+            return runtime.Interpreter.from_bytes(
+                model, arena_size=arena, intrepreter_config=config, alt_decompression_memory_size=decompression
+            )
         except RuntimeError as e:
             text = log.text() or str(e)
             if arena >= _MAX_ARENA or not any(words in text for words in _SHORT_OF_MEMORY):
@@ -83,8 +87,8 @@ def _run(folder: Path, log: _Log, vectors: range) -> dict[str, Any]:
     configs = runtime.InterpreterConfig
 
     def make() -> tuple[Any, Any]:
-        main = _interpreter(model, request["arena"], configs.kAllocationRecording, log)
-        return main, _interpreter(model, request["arena"], configs.kPreserveAllTensors, log) if kept else None
+        main = _interpreter(model, request, configs.kAllocationRecording, log)
+        return main, _interpreter(model, request, configs.kPreserveAllTensors, log) if kept else None
 
     main, keeper = make()
     reported, at = 0, time.monotonic()

@@ -51,6 +51,7 @@ def memory(
     parts = {part.name: part.bytes for part in (*ram.parts, *flash.parts)}
     return {
         "arena": parts["arena"],
+        "decompression": parts.get("decoded weights"),
         "arena_budget": ram.budget - (ram.used - parts["arena"]),
         "lower_bound": need.get("lower_bound"),
         "plan": need.get("plan"),

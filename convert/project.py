@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from convert import compiled, compression_report, emit, tflm, vectors
+from convert import compiled, compression_report, emit, tflm, tflm_compress, vectors
 from convert.boards import Board, Runtime
 from convert.compiled import Optimize
 from convert.compress import NONE, Compress
@@ -25,6 +25,7 @@ class Image:
     weights: int
     plan: Mapping[str, int | str] = field(default_factory=dict)  # what is known of the arena's plan, for the report
     compression: compression_report.Compression | None = None
+    notes: tuple[str, ...] = ()  # what the user should know of it
 
 
 def plan_of(model: compiled.CompiledModel) -> dict[str, int | str]:
@@ -47,8 +48,12 @@ def _compiled(board: Board, graph: Graph, _: ArenaUse | None, optimize: Optimize
     return Image(files, model.arena_bytes, model.weight_bytes, plan_of(model), stored)
 
 
-def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:
+def _tflm(board: Board, graph: Graph, measured: ArenaUse | None, _optimize: Optimize, compress: Compress) -> Image:
     assert measured is not None
+    if compress.mode != NONE.mode:
+        made = tflm_compress.for_board(board, graph, measured, compress)
+        plan = {"decompression": made.decompression_bytes}
+        return Image(made.render(graph), made.arena.bytes, len(made.compressed.data), plan, notes=made.notes)
     arena = tflm.plan_arena(graph, measured, board.build.cpu)
     return Image(tflm.render(graph, arena), arena.bytes, len(graph.data))
 
@@ -73,10 +78,15 @@ def images(
     optimize: Optimize,
     refused: Callable[[str], None],
     compress: Compress = NONE,
+    tflm_dir: Path | None = None,
 ) -> dict[str, Image]:
     """Sources of every runtime that the board's environments offer; of a tree, which they all run, its own.
 
-    Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`.
+    `compress` is for the wanted runtime; the others keep plain weights. Without `tflm_dir`, a source tree, the tflm
+    runtime is the Arduino library, which has no compressed weights.
+
+    Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`, as are
+    notes on the wanted one.
     """
     found: dict[str, Image] = {}
     offered: set[Runtime] = {runtime for environment in board.environments for runtime in environment.runtimes}
@@ -84,11 +94,16 @@ def images(
         offered = {"tree"}
     for name in sorted(offered):
         try:
-            found[name] = _GENERATORS[name](board, graph, measured, optimize, compress)
+            asked = compress if wanted in (name, "auto") else NONE
+            stored, notes = (asked, ()) if name != "tflm" or tflm_dir else tflm_compress.on_arduino(asked)
+            image = _GENERATORS[name](board, graph, measured, optimize, stored)
+            found[name] = replace(image, notes=(*notes, *image.notes))
         except UsageError as e:
             if name == wanted:
                 raise
             refused(f"no sources for the {name} runtime: {e}")
+    for note in found[wanted].notes if wanted in found else ():
+        refused(note)
     return found
 
 

@@ -56,9 +56,10 @@ class Accuracy(_Section):
 
 
 class Memory(_Section):
-    """RAM is arena + other static data + stack reserve; flash is code + weights + test vectors."""
+    """RAM is arena + decoded weights + other static data + stack reserve; flash is code + weights + test vectors."""
 
     arena: int | None = None
+    decompression: int | None = None  # for decoded weights, beside the arena
     arena_budget: int | None = None
     lower_bound: int | None = None  # the largest live set; an arena without outputs over inputs is no smaller
     plan: str | None = None  # "optimal", or "feasible" with a bound that no arena is below
@@ -217,8 +218,10 @@ def _bars(r: Report) -> list[Bar]:
     m = r.memory
     bars = []
     if m.ram_budget and m.arena is not None:
-        other = None if m.static_ram is None else m.static_ram - m.arena
-        parts = [("arena", m.arena), ("other static data", other or 0), ("stack reserve", m.stack_reserve or 0)]
+        decoded = [] if m.decompression is None else [("decoded weights", m.decompression)]
+        other = None if m.static_ram is None else m.static_ram - m.arena - (m.decompression or 0)
+        parts = [("arena", m.arena), *decoded, ("other static data", other or 0)]
+        parts.append(("stack reserve", m.stack_reserve or 0))
         bars.append(Bar(name="RAM", budget=m.ram_budget, used=sum(n for _, n in parts), parts=tuple(parts)))
     if m.flash_budget and m.weights is not None:
         parts = [("weights", m.weights), ("code", m.code or 0), ("test vectors", m.vectors or 0)]

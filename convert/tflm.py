@@ -9,6 +9,7 @@ import numpy as np
 
 from convert import emit
 from convert.errors import UsageError
+from convert.golden import DECODE
 from convert.graph import Graph, Operator
 from convert.tflm_arena import TflmArena, plan_arena
 
@@ -76,8 +77,11 @@ _INT8: Mapping[str, str] = MappingProxyType(
 # Chirale_TensorFLowLite 2.0.0 has every operator above but these; read from its micro_mutable_op_resolver.h on
 # 2026-11-22.
 _NOT_IN_CHIRALE = frozenset(
-    {"BATCH_MATMUL", "DYNAMIC_UPDATE_SLICE", "EMBEDDING_LOOKUP", "REDUCE_ALL", "REDUCE_MIN", "REVERSE_V2"}
+    {"BATCH_MATMUL", "DYNAMIC_UPDATE_SLICE", "EMBEDDING_LOOKUP", "REDUCE_ALL", "REDUCE_MIN", "REVERSE_V2", DECODE}
 )
+
+# Custom operators of TFLite Micro's own.
+_CUSTOM: Mapping[str, str] = MappingProxyType({DECODE: "AddDecode"})
 
 _TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -112,7 +116,7 @@ def registrations(graph: Graph) -> tuple[Registration, ...]:
 
 
 def _registration(graph: Graph, name: str) -> Registration:
-    method = _METHODS.get(name) or ("Add" + _camel(name) if name in _PLAIN else None)
+    method = _METHODS.get(name) or _CUSTOM.get(name) or ("Add" + _camel(name) if name in _PLAIN else None)
     if method is None:
         first = next(op for op in graph.operators if op.name == name)
         raise UsageError(
@@ -123,6 +127,17 @@ def _registration(graph: Graph, name: str) -> Registration:
     if name in _INT8 and all(_is_int8(graph, op) for op in uses):
         return Registration(name, method, f"tflite::Register_{name}_INT8()", f"{_KERNELS}/{_INT8[name]}")
     return Registration(name, method, "", None)
+
+
+# How weights may be compressed (convert/tflm_compress.py): the first byte of what stands beside them, and the decoder.
+_DECODERS: Mapping[int, str] = MappingProxyType({0: "LUT", 1: "HUFFMAN", 2: "PRUNE"})
+
+
+def decoders(graph: Graph) -> tuple[str, ...]:
+    """The decoders that a graph's operators TFLM_DECODE need, by TFLite Micro's names: LUT, HUFFMAN, PRUNE."""
+    beside = [graph.tensors[i].data for op in graph.operators if op.name == DECODE for i in op.inputs[1::2]]
+    kinds = {int(data.reshape(-1)[0]) for data in beside if data is not None and data.size}
+    return tuple(_DECODERS[kind] for kind in sorted(kinds & set(_DECODERS)))
 
 
 def _camel(name: str) -> str:
@@ -177,16 +192,17 @@ def check_arduino(graph: Graph) -> tuple[str, ...]:
     return chirale_notes(graph)
 
 
-def render(graph: Graph, arena: TflmArena) -> dict[str, str | bytes]:
+def render(graph: Graph, arena: TflmArena, decompression: int = 0, of: str = "") -> dict[str, str | bytes]:
     """Render generated/tflm: name -> content; the same graph and arena give the same bytes.
 
-    Raises UsageError for an operator that the resolver cannot hold.
+    `decompression` bytes are set aside for decoded weights, and `of` is the hash of the model whose weights the graph
+    compresses (convert/tflm_compress.py). Raises UsageError for an operator that the resolver cannot hold.
     """
     entries = registrations(graph)
     headers = {f"{_KERNELS}/micro_ops.h", "tensorflow/lite/micro/micro_mutable_op_resolver.h"}
     headers |= {entry.header for entry in entries if entry.header}
     context = {
-        "banner": f"{emit.generator()}; model sha256 {graph.sha256}",
+        "banner": f"{emit.generator()}; model sha256 {of or graph.sha256}" + (", its weights compressed" if of else ""),
         "size": len(graph.data),
         "data": np.frombuffer(graph.data, np.uint8),
         "inputs": [_TYPES[graph.tensors[i].dtype.name] for i in graph.inputs],
@@ -194,9 +210,11 @@ def render(graph: Graph, arena: TflmArena) -> dict[str, str | bytes]:
         "variables": len(set(graph.resources.values())),
         "headers": sorted(headers),
         "ops": entries,
+        "decoders": decoders(graph),
         "arduino_refusals": chirale_refusals(graph),
         "arduino_notes": chirale_notes(graph),
         "bytes": arena.bytes,
+        "decompression": decompression,
         "explanation": re.sub(r"\s+", " ", arena.explanation),
     }
     names = ("model_arena.h", "model_data.cc", "model_data.h", "model_ops.h")

@@ -6,7 +6,7 @@ activations (the head). The first is kept as margin; the second is computed, by 
 the scratch buffers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,10 +52,14 @@ class Buffer(NamedTuple):
 MVE_CORES = ("cortex-m52", "cortex-m55", "cortex-m85")
 
 
-def plan_arena(graph: Graph, measured: ArenaUse, cpu: str = "") -> TflmArena:
-    """Size the arena for a core: the host's total, scratch of CMSIS-NN where it enlarges the plan, and a reserve."""
+def plan_arena(graph: Graph, measured: ArenaUse, cpu: str = "", elsewhere: Collection[int] = ()) -> TflmArena:
+    """Size the arena for a core: the host's total, scratch of CMSIS-NN where it enlarges the plan, and a reserve.
+
+    `elsewhere` are the tensors that lie in another memory, as they did when the arena was measured.
+    """
     ask = vector_scratch_bytes if cpu in MVE_CORES else scratch_bytes
-    activations = [Buffer(graph.tensors[i].nbytes, first, last) for i, (first, last) in graph.lifetimes.items()]
+    inside = {i: lifetime for i, lifetime in graph.lifetimes.items() if i not in elsewhere}
+    activations = [Buffer(graph.tensors[i].nbytes, first, last) for i, (first, last) in inside.items()]
     scratch = [Buffer(size, op.index, op.index) for op in graph.operators if (size := ask(graph, op))]
     extra = max(0, greedy_plan(activations + scratch) - greedy_plan(activations))
     size = max(_aligned(measured.total + extra + _RESERVE), LEAST_BYTES)

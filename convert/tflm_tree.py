@@ -152,6 +152,8 @@ def scan(path: Path, ops: Collection[str] | None = None) -> Tree:
     wanted = [kernels[name] for name in sorted(kernels)]
     if ops is not None:
         wanted = [source for source in wanted if _serves(source, ops)]
+    if ops is not None and _DECODE in ops:
+        core += _decoder(root)
     return Tree(
         root,
         tuple(core),
@@ -169,6 +171,12 @@ _FLOAT_ENDINGS = ("_f16", "_f32", "_flt")
 # Kernel sources that only serve operators outside the op table: custom operators and compressed tensors.
 _CUSTOM = re.compile(r"(circular_buffer|decode|decompress|detection_postprocess|ethosu)(_.*)?")
 
+# Of these, what serves the operator TFLM_DECODE, which needs no define (USE_TFLM_COMPRESSION is for another form of
+# compressed tensors). Not decode_state.cc, which would link the decoders of all forms: firmware/runtimes/tflm has the
+# like for the forms that a model has.
+_DECODE = "TFLM_DECODE"
+_DECODER = re.compile(r"decode|decode_state_.*")
+
 # A definition such as `TFLMRegistration Register_CONV_2D_INT8() {`.
 _REGISTRATION = re.compile(r"^TFLMRegistration\*? (?:\w+::)*Register_(\w+)\(\)\s*\{", re.MULTILINE)
 
@@ -178,6 +186,17 @@ def _serves(source: Path, ops: Collection[str]) -> bool:
     defined = _REGISTRATION.findall(source.read_text(encoding="utf-8", errors="replace"))
     names = {re.sub(r"(_INT(4|8|16|8REF))+$", "", name) for name in defined}
     return not names or not names.isdisjoint(ops)
+
+
+def _decoder(root: Path) -> list[Path]:
+    """The sources of the operator that decodes compressed weights; UsageError for a tree that is older than it."""
+    found = [s for s in sorted((root / _KERNELS).glob("decode*.c*")) if _DECODER.fullmatch(s.stem) and not _is_test(s)]
+    if "decode" not in [source.stem for source in found]:
+        raise UsageError(
+            f"--tflm-dir {root}: {_KERNELS.as_posix()}/decode.cc is missing, the tree is older than the decoder of "
+            "compressed weights; take a tree of 2026, or --compress none"
+        )
+    return found
 
 
 def _source(stem: Path) -> Path | None:
@@ -196,8 +215,12 @@ def _sources(folder: Path) -> list[Path]:
         if path.suffix in (".c", ".cc", ".cpp")
         and path.stem not in _LEFT_OUT
         and not _CUSTOM.fullmatch(path.stem)
-        and "test" not in path.stem.split("_")
+        and not _is_test(path)
     ]
+
+
+def _is_test(path: Path) -> bool:
+    return "test" in path.stem.split("_")
 
 
 def _library(root: Path, name: str) -> Path | None:

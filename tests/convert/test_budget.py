@@ -34,6 +34,16 @@ def test_the_limits_are_exact_to_the_byte() -> None:
     assert len(budget.after_link(board(22000 + 4095, 59999), BUILD, "nano33_bare", 60000, 22000)) == 2
 
 
+def test_decoded_weights_are_a_part_of_the_ram() -> None:
+    build = {**BUILD, "memory": {**BUILD["memory"], "tflm": {"arena": 40000, "weights": 36000, "decompression": 9000}}}
+    ram, _ = budget.estimate(board(), build, "nano33")
+    assert {p.name: p.bytes for p in ram.parts}["decoded weights"] == 9000
+    assert budget.before_build(board(ram.used), build, "nano33") == []
+    assert "decoded weights 9,000 B" in budget.before_build(board(ram.used - 1), build, "nano33")[0]
+    linked, _ = budget.measure(board(), build, "nano33", 90000, 40000 + 9000 + 1500)
+    assert {p.name: p.bytes for p in linked.parts}["other static data"] == 1500
+
+
 def test_the_message_names_excess_takers_and_a_way_out() -> None:
     (message,) = budget.before_build(board(ram=20000), BUILD, "nano33_bare")
     assert message.startswith("RAM of Arduino Nano 33 BLE is exceeded by 5,096 B: 25,096 B needed, 20,000 B there")

@@ -132,3 +132,12 @@ def test_what_is_not_known_is_not_said(tmp_path: Path) -> None:
 def test_a_failure_is_said(tmp_path: Path) -> None:
     BARE.model_copy(update={"failure": report.Failure(exit_code=3, message="RAM is exceeded")}).write(tmp_path)
     assert "exit code 3: RAM is exceeded" in (tmp_path / "report.html").read_text()
+
+
+def test_decoded_weights_are_a_part_of_the_ram() -> None:
+    memory = FULL.memory.model_copy(update={"decompression": 60})
+    bar, _ = report._bars(FULL.model_copy(update={"memory": memory}))
+    parts = (("arena", 200), ("decoded weights", 60), ("other static data", 40), ("stack reserve", 100))
+    assert (bar.used, bar.parts) == (400, parts)
+    plain, _ = report._bars(FULL)
+    assert (plain.used, plain.parts[1]) == (400, ("other static data", 100))

@@ -299,6 +299,17 @@ def test_both_forms_of_tree_are_taken(tmp_path, third_party):
     assert kernels(found) == {f"tensorflow/lite/micro/kernels/{n}.cc" for n in ("conv", "relu", "kernel_util")}
 
 
+def test_the_decoder_is_compiled_for_models_that_have_it(tmp_path):
+    ops = ["CONV_2D", "TFLM_DECODE"]
+    with pytest.raises(UsageError, match=r"decode\.cc is missing, the tree is older.*or --compress none"):
+        tflm_tree.scan(tree(tmp_path), ops)
+    for name in ("decode", "decode_state", "decode_state_lut", "decode_state_lut_test", "decode_test", "decompress"):
+        put(tmp_path, f"tensorflow/lite/micro/kernels/{name}.cc")
+    found = tflm_tree.scan(tmp_path, ops)
+    assert [path.stem for path in found.core if "deco" in path.stem] == ["decode", "decode_state_lut"], "built for size"
+    assert not [path for path in (*tflm_tree.scan(tmp_path, ops[:1]).core, *found.kernels) if "deco" in path.stem]
+
+
 def test_cmsis_nn_replaces_kernels_of_the_same_name(tmp_path):
     found = tflm_tree.scan(tree(tmp_path, cmsis=True))
     assert found.cmsis_nn and ("CMSIS_NN", 1) in found.defines

@@ -4,6 +4,7 @@ On every Cortex-M core that QEMU has, with CMSIS-NN where the tree has it; the f
 Micro source tree, which no package registry has: TINYML_TFLM_DIR names one.
 """
 
+import copy
 import json
 import os
 import re
@@ -17,10 +18,12 @@ import numpy as np
 import pytest
 from models import Op, T, tflite
 
-from convert import boards, emit, golden, graph, smoke, tflm, tflm_tree, vectors
+from convert import boards, emit, golden, graph, smoke, tflm, tflm_compress, tflm_tree, vectors
+from convert.compress import Compress
 from convert.emulate import qemu_mps2
 from convert.errors import ToolError
 from convert.paths import FIRMWARE
+from convert.tflm_compress import BITMAP, CODEBOOK
 
 TREE = os.environ.get("TINYML_TFLM_DIR")
 TOOLS = ("arm-none-eabi-g++", "arm-none-eabi-ar", "qemu-system-arm")
@@ -77,6 +80,51 @@ def net():
     return graph.load(tflite(tensors, ops, [0], [13]))
 
 
+def compressible():
+    """The same operators: CONV_2D and one dense layer pruned, DEPTHWISE_CONV_2D and another of few values."""
+    random = np.random.default_rng(8)
+
+    def pruned(*shape):
+        return random.integers(-127, 128, shape) * (random.random(shape) < 0.1)
+
+    def shared(values, *shape):
+        return random.choice(random.choice(np.arange(-127, 128), values, replace=False), shape)
+
+    def dense(weights, channels):
+        rows, columns = weights.shape
+        return T((rows, columns), data=weights, scale=[0.001 * (1 + k % 3) for k in range(rows)] if channels else 0.02)
+
+    scales = [0.003 + 0.0001 * k for k in range(32)]
+    tensors = [
+        T((1, 8, 8, 3), scale=0.05, zero_point=-3, name="x"),
+        T((32, 3, 3, 3), data=pruned(32, 3, 3, 3), scale=scales),
+        T((1, 8, 8, 32), scale=0.02, zero_point=-128),
+        T((1, 3, 3, 32), data=random.choice([-60, 30, 90], (1, 3, 3, 32)), scale=scales, axis=3),
+        T((32,), "i4", data=random.integers(-500, 500, 32), scale=[0.02 * s for s in scales]),
+        T((1, 8, 8, 32), scale=0.02, zero_point=-128),
+        T((1, 2, 2, 32), scale=0.02, zero_point=-128),
+        T((2,), "i4", data=[1, 128], scale=None),
+        T((1, 128), scale=0.02, zero_point=-128),
+        dense(pruned(128, 128), True),
+        T((1, 128), scale=0.02),
+        dense(shared(9, 128, 128), False),
+        T((1, 128), scale=0.3),
+        T((1, 128), scale=1 / 256, zero_point=-128, name="y"),
+    ]
+    relu = {"fusedActivationFunction": 1}
+    pool = {"strideH": 4, "strideW": 4, "filterHeight": 4, "filterWidth": 4, "padding": 1}
+    ops = [
+        Op("CONV_2D", [0, 1, -1], [2], "Conv2DOptions", {**CONV, **relu}),
+        Op("DEPTHWISE_CONV_2D", [2, 3, 4], [5], "DepthwiseConv2DOptions", {**CONV, **relu, "depthMultiplier": 1}),
+        Op("AVERAGE_POOL_2D", [5], [6], "Pool2DOptions", pool),
+        Op("RESHAPE", [6, 7], [8], "ReshapeOptions", {"newShape": [1, 128]}),
+        Op("FULLY_CONNECTED", [8, 9, -1], [10], "FullyConnectedOptions"),
+        Op("FULLY_CONNECTED", [10, 11, -1], [12], "FullyConnectedOptions"),
+        Op("SOFTMAX", [12], [13], "SoftmaxOptions", {"beta": 1.0}),
+    ]
+    return graph.load(tflite(tensors, ops, [0], [13]))
+
+
 class Bench:
     """The library, built once for a board's core, and firmware linked with it."""
 
@@ -86,13 +134,22 @@ class Bench:
         section = self.board.tinyml
         self.cpu = [*FLAGS(section.architecture, self.board.build.cpu, section.fpu).cpu]
         self.cpu += ["-ffunction-sections", "-fdata-sections"]
-        self.graph = net()
-        self.vectors = vectors.computed(self.graph, 5)
-        self.golden = golden.run(self.graph, self.vectors.inputs)
+        self._take(net())
         self.arena = tflm.plan_arena(self.graph, self.golden.arena, self.board.build.cpu)
         self.files = tflm.render(self.graph, self.arena)
-        self.tree = tflm_tree.scan(Path(TREE), self.graph.op_names)
+        self.tree = tflm_tree.scan(Path(TREE), [*self.graph.op_names, golden.DECODE])
         self.library = self._library()
+
+    def _take(self, view):
+        self.graph = view
+        self.vectors = vectors.computed(view, 5)
+        self.golden = golden.run(view, self.vectors.inputs)
+
+    def of(self, view):
+        """The same library for another model of the same operators."""
+        other = copy.copy(self)
+        other._take(view)
+        return other
 
     def _library(self):
         sources = [(source, "-Os") for source in self.tree.core] + [(source, "-O2") for source in self.tree.kernels]
@@ -174,6 +231,28 @@ def test_the_firmware_gives_the_hosts_bytes(benches, board):
     run = bench.run("right", bench.files)
     assert np.array_equal(run.outputs, bench.golden.outputs)
     assert run.arena is not None and run.arena <= bench.arena.bytes
+
+
+@pytest.mark.parametrize("board", CORES)
+def test_compressed_weights_give_the_same_bytes(benches, board):
+    """Every form, decoded beside the arena, and in it where the board has no room for both."""
+    bench = benches(board).of(compressible())
+    upload = bench.board.upload
+    runs = []
+    for ram in (upload.maximum_ram_size, 0):
+        small = bench.board.model_copy(update={"upload": upload.model_copy(update={"maximum_ram_size": ram})})
+        for mode in (CODEBOOK, BITMAP) if ram == 0 else ("auto",):
+            made = tflm_compress.for_board(small, bench.graph, bench.golden.arena, Compress(mode, 99))
+            runs.append([mode, made.decompression_bytes, *(stored.scheme for stored in made.compressed.tensors)])
+            run = bench.run(f"{mode}_{ram}", made.render(bench.graph))
+            assert np.array_equal(run.outputs, bench.golden.outputs)
+            assert run.arena <= made.arena.bytes
+    assert runs == [
+        ["auto", 128 * 128, BITMAP, CODEBOOK, BITMAP, CODEBOOK],
+        [CODEBOOK, 0, CODEBOOK, CODEBOOK, CODEBOOK, CODEBOOK],
+        [BITMAP, 0, BITMAP, "none", BITMAP, "none"],
+    ]
+    assert len(np.unique(bench.golden.outputs, axis=0)) > 1
 
 
 # The sizes end in the interpreter's own tables, in a kernel's data (which kernels do not check) and in the activations.

@@ -122,7 +122,7 @@ def gaps(weights: Array, values: Values, *, extra_bits: int = 0, bits: int | Non
     for width in _GAPS if bits is None else [bits]:
         counts = np.array([len(p) + int(_bridges(p, width).sum()) for p in places])
         if values.zero or counts.sum() == sum(map(len, places)):
-            size = (-(-counts * bits // 8) - (-counts * values.bits // 8)).sum()
+            size = (-(-counts * width // 8) - (-counts * values.bits // 8)).sum()
             found.append((int(size) + len(counts) * _count_bytes(counts), width))
     if not found:
         return None

@@ -6,6 +6,7 @@
 
 #include <cstdarg>
 #include <cstdint>
+#include <cstring>
 #include <new>
 
 #include "model_arena.h"
@@ -33,25 +34,38 @@ alignas(16) uint8_t arena[kTflmArenaBytes];
 alignas(ModelOpResolver) uint8_t resolver_memory[sizeof(ModelOpResolver)];
 alignas(tflite::MicroInterpreter) uint8_t interpreter_memory[sizeof(tflite::MicroInterpreter)];
 
+#if TFLM_DECOMPRESSION_BYTES > 0
+// In a section of its own, so that a linker script can put it into another memory than the arena's.
+alignas(16) uint8_t decoded_weights[TFLM_DECOMPRESSION_BYTES] __attribute__((section(".bss.decoded_weights")));
+const tflite::MicroContext::AlternateMemoryRegion decoded_region = {decoded_weights, sizeof decoded_weights};
+#endif
+
 // Set once AllocateTensors() has succeeded.
 tflite::MicroInterpreter *interpreter = nullptr;
 
 #if defined(INFERENCE_TRACE)
 
-// Tells the application where an operator begins and ends; those of other subgraphs belong to the one that calls them.
+// Tells the application where an operator begins and ends; those of other subgraphs belong to the one that calls them,
+// and a decoder to the layer whose weights it decodes.
 class Tracer : public tflite::MicroProfilerInterface {
  public:
-  void Start() { next_ = depth_ = 0; }
+  void Start() {
+    next_ = depth_ = 0;
+    decoder_ = false;
+  }
 
-  uint32_t BeginEvent(const char *) override {
+  uint32_t BeginEvent(const char *name) override {
     if (depth_++ == 0) {
-      inference_trace(kBetween, 0, nullptr, 0);
+      if (!decoder_) {
+        inference_trace(kBetween, 0, nullptr, 0);
+      }
+      decoder_ = name != nullptr && strcmp(name, "TFLM_DECODE") == 0;
     }
     return 0;
   }
 
   void EndEvent(uint32_t) override {
-    if (--depth_ == 0) {
+    if (--depth_ == 0 && !decoder_) {
       inference_trace(next_++, 0, nullptr, 0);
     }
   }
@@ -59,6 +73,7 @@ class Tracer : public tflite::MicroProfilerInterface {
  private:
   static constexpr unsigned kBetween = ~0u;
   unsigned next_ = 0, depth_ = 0;
+  bool decoder_ = false;  // the operator that runs, or ran last, decodes weights
 };
 
 Tracer tracer;
@@ -133,6 +148,12 @@ int Prepare() {
     return Fail("an arena of %u bytes has no room for %u variables: %s", static_cast<unsigned>(sizeof arena),
                 kTflmVariables, Logged());
   }
+#if TFLM_DECOMPRESSION_BYTES > 0
+  if (made->SetDecompressionMemory(&decoded_region, 1) != kTfLiteOk) {
+    return Fail("an arena of %u bytes has no room for the record of decoded weights: %s",
+                static_cast<unsigned>(sizeof arena), Logged());
+  }
+#endif
   if (made->AllocateTensors() != kTfLiteOk) {
     return Fail("AllocateTensors failed with an arena of %u bytes: %s", static_cast<unsigned>(sizeof arena), Logged());
   }
