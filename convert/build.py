@@ -30,6 +30,7 @@ from convert import (
     budget,
     compiled,
     energy,
+    families,
     golden,
     graph,
     latency,
@@ -45,6 +46,8 @@ from convert import (
 )
 from convert import source as sources
 from convert import vectors as test_vectors
+from convert.binary import family as binary
+from convert.binary.family import BINARY
 from convert.cache import Cache, atomic_write, digest
 from convert.compiled import avr, device, host
 from convert.compress import MAX_INSTRUCTIONS, Compress
@@ -54,7 +57,7 @@ from convert.paths import BOARDS, ROOT
 from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
 from convert.trees import family as trees
-from convert.trees.family import TREE, from_file, is_tree
+from convert.trees.family import TREE
 
 BUILD = ROOT / "build"
 # The board's JSON and the generated build.json, as convert.budget takes them.
@@ -151,18 +154,20 @@ def _produce(
 
 
 def _wanted(job: Job) -> toolchain.Wanted:
-    """The runtime to look for: a tree has one of its own."""
+    """The runtime to look for: families that no .tflite holds have one of their own."""
     from training import recipe as recipes
 
     if job.model is not None:
-        tree, what = is_tree(job.model), f"{job.model} is"
+        own, what = families.of_file(job.model), f"{job.model} is"
     else:
-        tree, what = recipes.load(job.recipe).model.leaves in ("tree", "decision tree"), f"recipe {job.recipe} makes"
-    if not tree:
+        recipe = recipes.load(job.recipe)
+        own, what = families.of_state(recipes.state(recipe)), f"recipe {job.recipe} makes"
+        recipes.check_firmware(recipe)
+    if own is None:
         return job.runtime
     if job.runtime != "auto" or job.tflm_dir is not None:
-        raise UsageError(f"{what} a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
-    return "tree"
+        raise UsageError(f"{what} {own.what}, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
+    return own.runtime
 
 
 def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
@@ -180,13 +185,13 @@ def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
 
 
 def _import(job: Job, path: Path, ui: Ui) -> Source:
-    if is_tree(path):
-        return from_file(path)
+    if (own := families.of_file(path)) is not None:
+        return families.from_file(path, own)
     return sources.from_file(path, job.representative, job.allow_custom_code, job.seed, ui)
 
 
 def _train(job: Job, ui: Ui) -> Source:
-    from training import backend, train
+    from training import backend, binary_deploy, train
     from training import recipe as recipes
 
     recipe = recipes.load(job.recipe)
@@ -197,7 +202,7 @@ def _train(job: Job, ui: Ui) -> Source:
         stage.cached = all(cached for _, _, cached in trained.steps)
         stage.detail = f"{recipe.name}: {', '.join(name for name, _, _ in trained.steps)}"
 
-    family = TREE if job.runtime == "tree" else sources.TFLITE  # as _wanted found
+    family = families.of_runtime(job.runtime)  # as _wanted found
 
     def convert() -> tuple[bytes, str]:
         x = trained.dataset().x_train
@@ -207,6 +212,9 @@ def _train(job: Job, ui: Ui) -> Source:
         count = min(len(x), _REPRESENTATIVE_SAMPLES)
         chosen = np.random.default_rng(recipe.seed).choice(len(x), count, replace=False)
         model = trained.model()
+        if family is BINARY:
+            found = binary.from_trained(binary_deploy.parts(model), x[chosen], binary_deploy.scores(model, x[chosen]))
+            return found, ""
         return variants.to_tflite(model, x[chosen], backend.scheme(model)), ""
 
     def samples() -> tuple[Floats, Labels]:
@@ -458,7 +466,7 @@ _PATH = partial(click.Path, path_type=Path)
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--board", "board_name", metavar="NAME", help="Board to build for; --list-boards shows them.")
 @click.option("--recipe", metavar="NAME|FILE", help="Recipe that trains the model.  [default: fashion]")
-@click.option("--model", type=_PATH(), help="Take this model instead: .keras, .h5, SavedModel, .tflite or .tree.")
+@click.option("--model", type=_PATH(), help="Take this instead: .keras, .h5, SavedModel, .tflite, .tree or .bits.")
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "tflm", "compiled"]),

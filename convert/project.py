@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from convert import compiled, emit, tflm, vectors
-from convert.boards import Board, Runtime
+from convert.binary import source as binary_source
+from convert.binary.view import net_of
+from convert.boards import OWN_RUNTIMES, Board, Runtime
 from convert.compiled import Optimize
 from convert.compress import NONE, Compress
 from convert.errors import UsageError
@@ -51,9 +53,16 @@ def _tree(_board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize, 
     return Image(dict(tree_source.render(tree, graph.sha256)), tree.ram_bytes, tree.constant_bytes)
 
 
+def _binary(board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:
+    net = net_of(graph)
+    files = binary_source.render(net, graph.sha256, board.target)
+    return Image(dict(files), binary_source.arena(net, board.target).bytes, net.constant_bytes)
+
+
 _GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse | None, Optimize, Compress], Image]] = {
     "compiled": _compiled,
     "tree": _tree,
+    "binary": _binary,
     "tflm": _tflm,
 }
 
@@ -67,14 +76,14 @@ def images(
     refused: Callable[[str], None],
     compress: Compress = NONE,
 ) -> dict[str, Image]:
-    """Sources of every runtime that the board's environments offer; of a tree, which they all run, its own.
+    """Sources of every runtime that the board's environments offer; of a family with a runtime of its own, that.
 
     Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`.
     """
     found: dict[str, Image] = {}
     offered: set[Runtime] = {runtime for environment in board.environments for runtime in environment.runtimes}
-    if wanted == "tree":
-        offered = {"tree"}
+    if wanted in OWN_RUNTIMES:
+        offered = {name for name in OWN_RUNTIMES if name == wanted}
     for name in sorted(offered):
         try:
             found[name] = _GENERATORS[name](board, graph, measured, optimize, compress)

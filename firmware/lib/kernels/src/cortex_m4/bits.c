@@ -1,0 +1,94 @@
+#include "kernels/cortex_m4/bits.h"
+
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+
+#define TAPS 9
+#define TABLE 6 /* words an output */
+
+/* See bits_add.S and bits_image.S. */
+void kernels_m4_bits_add(uint32_t *planes, const uint32_t *weights, const kernels_bits_offset *list, int32_t count);
+kernels_bits_offset *kernels_m4_bits_list(uint32_t word, kernels_bits_offset at, uint32_t step,
+                                          kernels_bits_offset *list);
+kernels_bits_offset *kernels_m4_bits_list_pairs(uint32_t word, kernels_bits_offset at, uint32_t step,
+                                                kernels_bits_offset *list);
+uint32_t kernels_m4_bits_image_word(const int16_t *image, int32_t row, const int32_t *table);
+
+static inline kernels_bits_offset *bits_list(uint32_t word, kernels_bits_offset at, kernels_int rows,
+                                             kernels_bits_offset *list) {
+  return rows == 1 ? kernels_m4_bits_list(word, at, 4, list) : kernels_m4_bits_list_pairs(word, at, 8, list);
+}
+
+#define bits_add kernels_m4_bits_add
+
+#include "../bits.inc"
+
+void kernels_m4_bits_conv(const kernels_bits_params *params, const uint32_t *input, const uint32_t *weights,
+                          const uint32_t *limits, uint32_t *output, kernels_bits_offset *list) {
+  bits_conv(params, input, weights, limits, output, list);
+}
+
+/* Where tap 3 * row + column stands among the halfwords behind an output's limit. */
+static const uint8_t place[TAPS] = {0, 1, 6, 2, 3, 7, 4, 5, 8};
+
+static int32_t limit_at(const uint8_t *limit, int32_t bytes) {
+  uint32_t value = limit[bytes - 1] & 0x80 ? 0xFFFFFFFFu : 0;
+  for (int32_t i = bytes - 1; i >= 0; i--) value = value << 8 | limit[i];
+  return (int32_t)value;
+}
+
+/* The table of 32 outputs, of which `count` exist. */
+static void expand(const uint32_t *weights, const uint8_t *limits, int32_t bytes, int32_t count, int32_t *table) {
+  for (int32_t c = 31; c >= 0; c--, table += TABLE) {
+    int16_t *pairs = (int16_t *)(table + 1);
+    table[0] = c < count ? -limit_at(limits + c * bytes, bytes) : -1;
+    pairs[TAPS] = 0;
+    for (int32_t k = 0; k < TAPS; k++) {
+      pairs[place[k]] = (int16_t)(c >= count ? 0 : weights[k] >> c & 1 ? 1 : -1);
+    }
+  }
+}
+
+/* The image as int16 with its zero point taken off, in a frame of zeros. */
+static void widen(const kernels_bits_image_params *p, const int8_t *input, int32_t row, int16_t *image) {
+  const kernels_window *w = &p->window;
+  for (int32_t i = -w->pad_top; i < w->output_height + 2 - w->pad_top; i++, image += row) {
+    for (int32_t j = 0; j < row; j++) image[j] = 0;
+    if (i < 0 || i >= w->input_height) continue;
+    for (int32_t j = 0; j < w->input_width; j++) image[j + w->pad_left] = (int16_t)(*input++ + p->offset);
+  }
+}
+
+static int empty(const int16_t *window, int32_t row) {
+  int32_t any = 0;
+  for (int32_t i = 0; i < 3; i++, window += row) any |= window[0] | window[1] | window[2];
+  return any == 0;
+}
+
+void kernels_m4_bits_image_conv(const kernels_bits_image_params *params, const int8_t *input, const uint32_t *weights,
+                                const uint8_t *limits, uint32_t *output, int16_t *scratch) {
+  const kernels_window *w = &params->window;
+  const int32_t blocks = KERNELS_BITS_WORDS(params->outputs), row = (w->output_width + 3) / 2 * 2;
+  int32_t *table = (int32_t *)(void *)scratch;
+  int16_t *image = scratch + blocks * 32 * TABLE * 2;
+  widen(params, input, row, image);
+  for (int32_t k = 0; k < blocks; k++) {
+    const int32_t first = k * 32;
+    int32_t *own = table + k * 32 * TABLE;
+    expand(weights + k * TAPS, limits + first * params->bytes, params->bytes, params->outputs - first, own);
+  }
+  for (int32_t k = 0; k < blocks; k++) {
+    const int32_t *own = table + k * 32 * TABLE;
+    uint32_t *word = output + k;
+    /* Of a window of zeros all answers are known: pictures have many. */
+    static const int16_t zeros[TAPS];
+    const uint32_t blank = kernels_m4_bits_image_word(zeros, 6, own);
+    for (int32_t i = 0; i < w->output_height; i++) {
+      const int16_t *window = image + i * row;
+      for (int32_t j = 0; j < w->output_width; j++, window++, word += blocks) {
+        *word = empty(window, row) ? blank : kernels_m4_bits_image_word(window, 2 * row, own);
+      }
+    }
+  }
+}
+
+#endif
