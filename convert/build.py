@@ -222,6 +222,8 @@ def _train(job: Job, ui: Ui) -> Source:
 
     def features(g: graph.Graph) -> Mapping[str, str]:
         data = trained.dataset()
+        if family is not sources.TFLITE:  # the applications read int8 scores
+            return {}
         return live.files(g, data.preprocessed, data.class_names) if data.preprocessed is not None else {}
 
     def require(int8: float) -> None:

@@ -123,11 +123,12 @@ def _read_layer(reader: _Reader, shape: Shape) -> Layer:
     found = reader.words(words_of(outputs), taps, rows)
     planes = [bits_of(np.ascontiguousarray(found[..., r].T), outputs).T for r in range(rows)]
     weights = _signs(planes[0]) if not ternary else (planes[0].astype(np.int8) - (~planes[1]).astype(np.int8))
-    weights = np.ascontiguousarray(weights, np.int8).reshape(outputs, height, width, shape[2])
     limits = reader.take(outputs, "<i4").astype(np.int32)
     if kind == 0:
-        return ImageConv(weights, limits, window.strides, same)
-    return BitConv(weights, limits, window.strides, same, ternary)
+        rows_first = np.ascontiguousarray(weights, np.int8).reshape(outputs, height, width, shape[2])
+        return ImageConv(rows_first, limits, window.strides, same)
+    columns_first = np.asarray(weights, np.int8).reshape(outputs, width, height, shape[2])
+    return BitConv(np.ascontiguousarray(columns_first.swapaxes(1, 2)), limits, window.strides, same, ternary)
 
 
 def _signs(bits: Bools) -> np.ndarray:

@@ -203,7 +203,7 @@ class BitConv(_Convolution):
     @cached_property
     def words(self) -> Words:
         """Weights (outputs / 32, taps * rows) as the kernel reads them."""
-        flat = self.weights.reshape(self.outputs, -1)
+        flat = self.weights.swapaxes(1, 2).reshape(self.outputs, -1)  # columns first
         if not self.ternary:
             return self._blocks(flat > 0)
         both = np.stack([self._blocks(flat > 0), self._blocks(flat >= 0)], -1)

@@ -1,12 +1,12 @@
 #include "kernels/bits.h"
 
 /* Adds the bits of a and b to those of `low` and leaves what they carry in `high`. */
-#define FULL_ADDER(high, low, a, b)           \
-  do {                                        \
-    const uint32_t b_ = (b);                  \
-    const uint32_t a_ = (a), u_ = a_ ^ b_;    \
-    (high) = (a_ & b_) | (u_ & (low));        \
-    (low) ^= u_;                              \
+#define FULL_ADDER(high, low, a, b)        \
+  do {                                     \
+    const uint32_t b_ = (b);               \
+    const uint32_t a_ = (a), u_ = a_ ^ b_; \
+    (high) = (a_ & b_) | (u_ & (low));     \
+    (low) ^= u_;                           \
   } while (0)
 
 /* Appends the offsets of the words of a word's set bits, `rows` each, the lowest bit's at `at`; returns the end. */
@@ -30,9 +30,7 @@ static kernels_bits_offset *bits_list(uint32_t word, kernels_bits_offset at, ker
   return list;
 }
 
-static inline uint32_t word_at(const KERNELS_FLASH uint32_t *weights, kernels_bits_offset at) {
-  return weights[at / 4];
-}
+#define WORD(i) (weights[(kernels_bits_offset)(list[i] - shift) / 4])
 
 /* Adds one to the counters whose bits are set, from plane `planes` on. The last plane never overflows. */
 static inline void carry(uint32_t *planes, uint32_t bits) {
@@ -43,17 +41,17 @@ static inline void carry(uint32_t *planes, uint32_t bits) {
   }
 }
 
-/* Adds the listed words to the counters. */
+/* Adds the words at the listed offsets less `shift` to the counters. */
 static void bits_add(uint32_t *planes, const KERNELS_FLASH uint32_t *weights, const kernels_bits_offset *list,
-                     kernels_int count) {
+                     kernels_int count, kernels_bits_offset shift) {
   uint32_t ones = planes[0], twos = planes[1], fours = planes[2];
   for (; count >= 8; count -= 8, list += 8) {
     uint32_t a, b, c, d;
-    FULL_ADDER(a, ones, word_at(weights, list[0]), word_at(weights, list[1]));
-    FULL_ADDER(b, ones, word_at(weights, list[2]), word_at(weights, list[3]));
+    FULL_ADDER(a, ones, WORD(0), WORD(1));
+    FULL_ADDER(b, ones, WORD(2), WORD(3));
     FULL_ADDER(c, twos, a, b);
-    FULL_ADDER(a, ones, word_at(weights, list[4]), word_at(weights, list[5]));
-    FULL_ADDER(b, ones, word_at(weights, list[6]), word_at(weights, list[7]));
+    FULL_ADDER(a, ones, WORD(4), WORD(5));
+    FULL_ADDER(b, ones, WORD(6), WORD(7));
     FULL_ADDER(d, twos, a, b);
     FULL_ADDER(a, fours, c, d);
     carry(planes + 3, a);
@@ -61,7 +59,7 @@ static void bits_add(uint32_t *planes, const KERNELS_FLASH uint32_t *weights, co
   planes[0] = ones;
   planes[1] = twos;
   planes[2] = fours;
-  for (; count > 0; count--) carry(planes, word_at(weights, *list++));
+  for (; count > 0; count--, list++) carry(planes, WORD(0));
 }
 
 #include "bits.inc"
@@ -105,8 +103,8 @@ void kernels_bits_image_conv(const kernels_bits_image_params *params, const int8
   int16_t *values = scratch, *taps = scratch + all;
   for (kernels_int i = 0; i < w->output_height; i++) {
     for (kernels_int j = 0; j < w->output_width; j++) {
-      const kernels_int count = gather(params, input, i * w->stride_height - w->pad_top,
-                                       j * w->stride_width - w->pad_left, values, taps);
+      const kernels_int count =
+          gather(params, input, i * w->stride_height - w->pad_top, j * w->stride_width - w->pad_left, values, taps);
       int32_t total = 0;
       for (kernels_int k = 0; k < count; k++) total += values[k];
       for (kernels_int c = 0; c < params->outputs; c += KERNELS_BITS_WORD) {
@@ -127,17 +125,18 @@ void kernels_bits_image_conv(const kernels_bits_image_params *params, const int8
 void kernels_bits_max_pool(const kernels_window *window, kernels_int channels, const uint32_t *input,
                            const KERNELS_FLASH uint32_t *falling, uint32_t *output) {
   const kernels_int words = KERNELS_BITS_WORDS(channels);
+  const kernels_int gap = (window->input_width - window->width) * words;
   for (kernels_int i = 0; i < window->output_height; i++) {
     for (kernels_int j = 0; j < window->output_width; j++) {
       const uint32_t *corner =
           input + (i * window->stride_height * window->input_width + j * window->stride_width) * words;
-      for (kernels_int k = 0; k < words; k++) {
+      for (kernels_int k = 0; k < words; k++, corner++) {
+        const uint32_t *bits = corner;
         uint32_t any = 0, all = 0xFFFFFFFFu;
-        for (kernels_int y = 0; y < window->height; y++) {
-          const uint32_t *row = corner + y * window->input_width * words + k;
-          for (kernels_int x = 0; x < window->width; x++, row += words) {
-            any |= *row;
-            all &= *row;
+        for (kernels_int y = window->height; y > 0; y--, bits += gap) {
+          for (kernels_int x = window->width; x > 0; x--, bits += words) {
+            any |= *bits;
+            all &= *bits;
           }
         }
         *output++ = falling ? any ^ ((any ^ all) & falling[k]) : any;

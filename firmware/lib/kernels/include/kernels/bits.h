@@ -5,14 +5,14 @@
  *
  * The arithmetic. Over taps with input bits x and weight bits w, the sum of products of +-1 is
  *   4*A - 2*W - 2*n + taps,   A = taps with x = 1 and w = 1, W = ones of w, n = ones of x.
- * Only A depends on both. So the words of 32 output channels that belong to the SET input bits are added to 32 counters at
- * once, which lie bit-sliced: plane i of the counters is a word that holds bit i of each. A carry-save adder of five
- * operations takes two more words, eight words take seven; nothing multiplies and nothing counts bits. With about half of the inputs set that
- * is 0.1 to 0.15 instructions a multiply-accumulate on a Cortex-M4, where XNOR and a population count of the
- * difference, which has no instruction there, take 0.28.
+ * Only A depends on both. So the words of 32 output channels that belong to the SET input bits are added to 32 counters
+ * at once, which lie bit-sliced: plane i of the counters is a word that holds bit i of each. A carry-save adder of five
+ * operations takes two more words, eight words take seven; nothing multiplies and nothing counts bits. With about half
+ * of the inputs set that is 0.1 to 0.15 instructions a multiply-accumulate on a Cortex-M4, where XNOR and a population
+ * count of the difference, which has no instruction there, take 0.28.
  *
- * Ternary weights put two words for each set bit behind each other, the +1s and the complement of the -1s; their count B
- * gives the sum as 2*(B - n) - (ones - minus ones).
+ * Ternary weights put two words for each set bit behind each other, the +1s and the complement of the -1s; their count
+ * B gives the sum as 2*(B - n) - (ones - minus ones).
  *
  * Batch normalisation and sign are a comparison of the sum with a threshold a channel, which is folded to
  *   2*count - listed >= 2*q + v,   listed = words added, v = 0 or 1
@@ -55,9 +55,11 @@ typedef struct {
 
 /* Convolution and threshold, bits to bits; a dense layer is a window of the whole map.
  *
- * weights: [outputs / 32, rounded up][height][width][channels][rows] words, output 0 lowest; bits without an output 0.
+ * weights: [outputs / 32, rounded up][width][height][channels][rows] words, output 0 lowest; bits without an output 0.
+ * Columns come first, so that the set bits of all columns are listed once for a row of outputs: a window is a part of
+ * that list.
  * limits: [outputs / 32, rounded up][1 + stored] words: v, then Q's planes, lowest first.
- * list: scratch of rows * height * width * channels offsets. Nothing may overlap. */
+ * list: scratch of input_width * (rows * height * channels + 1) + 1 offsets. Nothing may overlap. */
 void kernels_bits_conv(const kernels_bits_params *params, const uint32_t *input, const KERNELS_FLASH uint32_t *weights,
                        const KERNELS_FLASH uint32_t *limits, uint32_t *output, kernels_bits_offset *list);
 
@@ -79,14 +81,14 @@ void kernels_bits_image_conv(const kernels_bits_image_params *params, const int8
 
 /* Maximum pooling of what lies before the threshold: OR of the bits, AND in channels that fall with the sum.
  *
- * Windows lie within the map. falling: [channels / 32, rounded up] words, or NULL where no channel falls. The output may
- * be the same memory as the input where windows do not overlap. */
+ * Windows lie within the map. falling: [channels / 32, rounded up] words, or NULL where no channel falls. The output
+ * may be the same memory as the input where windows do not overlap. */
 void kernels_bits_max_pool(const kernels_window *window, kernels_int channels, const uint32_t *input,
                            const KERNELS_FLASH uint32_t *falling, uint32_t *output);
 
 typedef struct {
-  kernels_int words;   /* of the input */
-  kernels_int taps;    /* bits of the input that stand for something */
+  kernels_int words; /* of the input */
+  kernels_int taps;  /* bits of the input that stand for something */
   kernels_int classes;
 } kernels_bits_scores_params;
 

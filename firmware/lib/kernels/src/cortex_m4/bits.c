@@ -6,7 +6,7 @@
 #define TABLE 6 /* words an output */
 
 /* See bits_add.S and bits_image.S. */
-void kernels_m4_bits_add(uint32_t *planes, const uint32_t *weights, const kernels_bits_offset *list, int32_t count);
+void kernels_m4_bits_add(uint32_t *planes, uintptr_t weights, const kernels_bits_offset *list, int32_t count);
 kernels_bits_offset *kernels_m4_bits_list(uint32_t word, kernels_bits_offset at, uint32_t step,
                                           kernels_bits_offset *list);
 kernels_bits_offset *kernels_m4_bits_list_pairs(uint32_t word, kernels_bits_offset at, uint32_t step,
@@ -18,7 +18,10 @@ static inline kernels_bits_offset *bits_list(uint32_t word, kernels_bits_offset 
   return rows == 1 ? kernels_m4_bits_list(word, at, 4, list) : kernels_m4_bits_list_pairs(word, at, 8, list);
 }
 
-#define bits_add kernels_m4_bits_add
+static inline void bits_add(uint32_t *planes, const uint32_t *weights, const kernels_bits_offset *list, int32_t count,
+                            kernels_bits_offset shift) {
+  kernels_m4_bits_add(planes, (uintptr_t)weights - shift, list, count);
+}
 
 #include "../bits.inc"
 
