@@ -94,7 +94,7 @@ def _layers(net: Net, target: Target, plan: Arena) -> list[dict[str, Any]]:
         named = [{"name": f"{what}_{index}", "type": kind, "numbers": values} for what, kind, values in arrays]
         pointers = [str(array["name"]) for array in named]
         if isinstance(layer, Pool) and not layer.falling.any():
-            pointers, named = ["NULL"], []
+            pointers, named = ["0"], []  # NULL has no address space on AVR
         source, target_place = (f"at(arena, {plan.places[index + k]})" for k in (0, 1))
         arguments = [f"&params_{index}", *([str(layer_channels(shape))] if isinstance(layer, Pool) else []), source]
         arguments += [*pointers, target_place]

@@ -107,8 +107,8 @@ void kernels_bits_image_conv(const kernels_bits_image_params *params, const int8
           gather(params, input, i * w->stride_height - w->pad_top, j * w->stride_width - w->pad_left, values, taps);
       int32_t total = 0;
       for (kernels_int k = 0; k < count; k++) total += values[k];
-      for (kernels_int c = 0; c < params->outputs; c += KERNELS_BITS_WORD) {
-        const KERNELS_FLASH uint32_t *block = weights + c / KERNELS_BITS_WORD * all;
+      const KERNELS_FLASH uint32_t *block = weights;
+      for (kernels_int c = 0; c < params->outputs; c += KERNELS_BITS_WORD, block += all) {
         const kernels_int here = params->outputs - c < KERNELS_BITS_WORD ? params->outputs - c : KERNELS_BITS_WORD;
         uint32_t word = 0;
         for (kernels_int n = 0; n < here; n++) {

@@ -32,7 +32,8 @@ extern "C" {
 #endif
 
 #define KERNELS_BITS_WORD 32
-#define KERNELS_BITS_WORDS(channels) (((channels) + 31) / 32)
+/* Shifted and not divided: a division of signed integers also rounds negative ones. */
+#define KERNELS_BITS_WORDS(channels) (((channels) + 31) >> 5)
 #define KERNELS_BITS_PLANES 24 /* at most */
 
 /* Offset of a word of weights in bytes. */
