@@ -41,9 +41,10 @@ static inline void carry(uint32_t *planes, uint32_t bits) {
   }
 }
 
-/* Adds the words at the listed offsets less `shift` to the counters. */
-static void bits_add(uint32_t *planes, const KERNELS_FLASH uint32_t *weights, const kernels_bits_offset *list,
-                     kernels_int count, kernels_bits_offset shift) {
+/* Sets `depth` planes of counters to `start` each and adds the words at the listed offsets less `shift`. */
+static void bits_count(uint32_t *planes, kernels_int depth, uint32_t start, const KERNELS_FLASH uint32_t *weights,
+                       const kernels_bits_offset *list, kernels_int count, kernels_bits_offset shift) {
+  for (kernels_int i = 0; i < depth; i++, start >>= 1) planes[i] = (uint32_t)0 - (start & 1);
   uint32_t ones = planes[0], twos = planes[1], fours = planes[2];
   for (; count >= 8; count -= 8, list += 8) {
     uint32_t a, b, c, d;

@@ -6,21 +6,23 @@
 #define TABLE 6 /* words an output */
 
 /* See bits_add.S and bits_image.S. */
-void kernels_m4_bits_add(uint32_t *planes, uintptr_t weights, const kernels_bits_offset *list, int32_t count);
+void kernels_m4_bits_count(uint32_t *planes, uintptr_t weights, const kernels_bits_offset *list, int32_t count,
+                           uint32_t start, int32_t depth);
 kernels_bits_offset *kernels_m4_bits_list(uint32_t word, kernels_bits_offset at, uint32_t step,
                                           kernels_bits_offset *list);
 kernels_bits_offset *kernels_m4_bits_list_pairs(uint32_t word, kernels_bits_offset at, uint32_t step,
                                                 kernels_bits_offset *list);
-uint32_t kernels_m4_bits_image_word(const int16_t *image, int32_t row, const int32_t *table);
+void kernels_m4_bits_image_row(const int16_t *image, int32_t row, const int32_t *table, uint32_t *output, int32_t count,
+                               int32_t step, uint32_t blank);
 
 static inline kernels_bits_offset *bits_list(uint32_t word, kernels_bits_offset at, kernels_int rows,
                                              kernels_bits_offset *list) {
   return rows == 1 ? kernels_m4_bits_list(word, at, 4, list) : kernels_m4_bits_list_pairs(word, at, 8, list);
 }
 
-static inline void bits_add(uint32_t *planes, const uint32_t *weights, const kernels_bits_offset *list, int32_t count,
-                            kernels_bits_offset shift) {
-  kernels_m4_bits_add(planes, (uintptr_t)weights - shift, list, count);
+static inline void bits_count(uint32_t *planes, int32_t depth, uint32_t start, const uint32_t *weights,
+                              const kernels_bits_offset *list, int32_t count, kernels_bits_offset shift) {
+  kernels_m4_bits_count(planes, (uintptr_t)weights - shift, list, count, start, depth);
 }
 
 #include "../bits.inc"
@@ -61,10 +63,11 @@ static void widen(const kernels_bits_image_params *p, const int8_t *input, int32
   }
 }
 
-static int empty(const int16_t *window, int32_t row) {
-  int32_t any = 0;
-  for (int32_t i = 0; i < 3; i++, window += row) any |= window[0] | window[1] | window[2];
-  return any == 0;
+/* The word of a window of zeros. */
+static uint32_t blank_word(const int32_t *table) {
+  uint32_t word = 0;
+  for (int32_t c = 0; c < 32; c++, table += TABLE) word = word << 1 | (uint32_t)(table[0] >= 0);
+  return word;
 }
 
 void kernels_m4_bits_image_conv(const kernels_bits_image_params *params, const int8_t *input, const uint32_t *weights,
@@ -81,15 +84,10 @@ void kernels_m4_bits_image_conv(const kernels_bits_image_params *params, const i
   }
   for (int32_t k = 0; k < blocks; k++) {
     const int32_t *own = table + k * 32 * TABLE;
-    uint32_t *word = output + k;
-    /* Of a window of zeros all answers are known: pictures have many. */
-    static const int16_t zeros[TAPS];
-    const uint32_t blank = kernels_m4_bits_image_word(zeros, 6, own);
+    const uint32_t blank = blank_word(own);
     for (int32_t i = 0; i < w->output_height; i++) {
-      const int16_t *window = image + i * row;
-      for (int32_t j = 0; j < w->output_width; j++, window++, word += blocks) {
-        *word = empty(window, row) ? blank : kernels_m4_bits_image_word(window, 2 * row, own);
-      }
+      kernels_m4_bits_image_row(image + i * row, 2 * row, own, output + i * w->output_width * blocks + k,
+                                w->output_width, 4 * blocks, blank);
     }
   }
 }

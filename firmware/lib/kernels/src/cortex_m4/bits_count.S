@@ -1,9 +1,11 @@
 /* Bit-sliced counters of kernels/bits.h on a Cortex-M4, and its list of set bits. See bits.c for the calls.
  *
- * kernels_m4_bits_add(planes, weights, list, count): adds `count` words, weights + list[i] bytes each, to the counters.
- * Planes 0 to 3 (ones, twos, fours, eights) stay in registers. Sixteen words take 15 full adders of 5 instructions, 24
- * loads, and a carry that ripples through the planes in memory until no bit is left of it; what remains of the list
- * goes by 8, 4, 2 and 1 words.
+ * kernels_m4_bits_count(planes, weights, list, count, start, depth): sets `depth` planes of counters to `start` and adds
+ * the `count` words that lie weights + list[i] bytes. The arguments' last two come on the stack.
+ *
+ * Planes 0 to 3 (ones, twos, fours, eights) stay in registers. Sixteen words take 15 full adders of 5 instructions and 24
+ * loads; two carries of 16 go into plane 4 with another adder, and what that carries ripples through the planes in
+ * memory until no bit is left of it. The rest of the list goes by 16, 8, 4, 2 and 1 words.
  *
  * kernels_m4_bits_list(word, at, 4, list): appends at + 4 * i for each set bit i, lowest first; returns the end.
  * kernels_m4_bits_list_pairs(word, at, 8, list): at + 8 * i and at + 8 * i + 4. */
@@ -56,92 +58,132 @@
   mov \x, wt
 .endm
 
-  .section .text.kernels_m4_bits_add, "ax", %progbits
-  .global kernels_m4_bits_add
-  .type kernels_m4_bits_add, %function
-  .thumb_func
-kernels_m4_bits_add:
-  push {r4-r11, lr}
-  ldm planes, {ones, twos, fours, eights}
-  adds planes, #16
-  subs count, #16
-  blt 3f
-1:
+/* Sixteen words: the carry of 16 is left in wa. Spoils r11, r12, lr. */
+.macro sixteen_words
   four_words r12
   four_words r11
   full_adder r12, fours, r12, r11
-  /* r12: carry into eights of the first eight words. */
   four_words lr
   four_words r11
   full_adder lr, fours, lr, r11
   full_adder wa, eights, r12, lr
-  /* wa: carry of 16. */
-  mov lr, planes
-2:
-  ldr wb, [lr]
+.endm
+
+/* Carries wa into the planes from \plane on. Spoils \plane. */
+.macro ripple plane
+1:
+  ldr wb, [\plane]
   ands wt, wa, wb
   eor wb, wb, wa
-  str wb, [lr], #4
-  mov wa, wt
-  bne 2b
-  subs count, #16
-  bge 1b
-3:
-  /* count: what is left, less 16; its lower four bits say what is left. Each part's carry goes to `ripple`. */
+  str wb, [\plane], #4
+  beq 2f
+  ldr wb, [\plane]
+  ands wa, wt, wb
+  eor wb, wb, wt
+  str wb, [\plane], #4
+  bne 1b
+2:
+.endm
+
+/* Plane \n begins as bit \n of wa. */
+.macro start_plane n
+  sbfx wt, wa, #\n, #1
+  str wt, [planes, #4 * \n]
+.endm
+
+  .section .text.kernels_m4_bits_count, "ax", %progbits
+  .global kernels_m4_bits_count
+  .type kernels_m4_bits_count, %function
+  .thumb_func
+kernels_m4_bits_count:
+  push {r4-r11, lr}
+  ldrd wa, wb, [sp, #36]
+  sbfx ones, wa, #0, #1
+  sbfx twos, wa, #1, #1
+  sbfx fours, wa, #2, #1
+  sbfx eights, wa, #3, #1
+  start_plane 4
+  start_plane 5
+  start_plane 6
+  start_plane 7
+  start_plane 8
+  subs wb, wb, #9
+  ble 12f
+  add r12, planes, #36
+11:
+  lsr wa, wa, #1
+  sbfx wt, wa, #8, #1
+  str wt, [r12], #4
+  subs wb, wb, #1
+  bgt 11b
+12:
+  adds planes, #16
+  subs count, #32
+  blt 14f
+13:
+  sixteen_words
+  push {wa}
+  sixteen_words
+  pop {r12}
+  ldr r11, [planes]
+  full_adder wa, r11, wa, r12
+  add r12, planes, #4
+  str r11, [planes]
+  ripple r12
+  subs count, #32
+  bge 13b
+14:
+  /* count: what is left, less 32; its lower five bits say what is left. */
+  tst count, #16
+  beq 15f
+  sixteen_words
+  mov r12, planes
+  ripple r12
+15:
   tst count, #8
-  beq 4f
+  beq 16f
   four_words r12
   four_words r11
-  full_adder wa, fours, r12, r11
+  full_adder r12, fours, r12, r11
+  mov wa, r12
   half_adder eights, wa
-  bl 8f
-4:
+  mov r12, planes
+  ripple r12
+16:
   tst count, #4
-  beq 5f
+  beq 17f
   four_words r12
   half_adder fours, r12
   mov wa, r12
   half_adder eights, wa
-  bl 8f
-5:
+  mov r12, planes
+  ripple r12
+17:
   tst count, #2
-  beq 6f
+  beq 18f
   two_words
   full_adder wa, ones, wa, wb
   half_adder twos, wa
   half_adder fours, wa
   half_adder eights, wa
-  bl 8f
-6:
+  mov r12, planes
+  ripple r12
+18:
   tst count, #1
-  beq 7f
+  beq 19f
   ldr wa, [list]
   ldr wa, [weights, wa]
   half_adder ones, wa
   half_adder twos, wa
   half_adder fours, wa
   half_adder eights, wa
-  bl 8f
-7:
+  mov r12, planes
+  ripple r12
+19:
   subs planes, #16
   stm planes, {ones, twos, fours, eights}
   pop {r4-r11, pc}
-
-/* Carries wa from plane 4 on. */
-8:
-  cmp wa, #0
-  beq 10f
-  mov r12, planes
-9:
-  ldr wb, [r12]
-  ands wt, wa, wb
-  eor wb, wb, wa
-  str wb, [r12], #4
-  mov wa, wt
-  bne 9b
-10:
-  bx lr
-  .size kernels_m4_bits_add, . - kernels_m4_bits_add
+  .size kernels_m4_bits_count, . - kernels_m4_bits_count
 
 /* r0 word, r1 at, r2 step, r3 list. */
 .macro list_bits name, pairs
