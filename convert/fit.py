@@ -160,7 +160,7 @@ def facts(fit: fitting.Fit) -> list[str]:
 
 NOT_COUNTED = (
     "The compiled runtime's code is an estimate from its kernels' measured sizes; the code of TFLite Micro's "
-    "interpreter and kernels, and that of trees, is not counted. A build checks the linked image."
+    "interpreter and kernels, and that of trees and bits, is not counted. A build checks the linked image."
 )
 
 
@@ -208,7 +208,7 @@ _PATH = partial(click.Path, path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--model", required=True, type=_PATH(), help="Model: .tflite, .keras, .h5, .tree or a SavedModel.")
+@click.option("--model", required=True, type=_PATH(), help="Model: .tflite, .keras, .h5, .tree, .bits or a SavedModel.")
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Board that must fit; may be given again.")
 @click.option(
     "--runtime",
