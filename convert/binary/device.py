@@ -1,4 +1,4 @@
-"""Build a network for a bare Cortex-M and run it there: in QEMU for its scores, a Cortex-M4 in Unicorn for its counts."""
+"""Build a network for a bare Cortex-M and run it: in QEMU for its scores, a Cortex-M4 in Unicorn for its counts."""
 
 import shutil
 import subprocess
@@ -24,7 +24,9 @@ from convert.errors import ToolError
 _CORE = (0xE000E000, 0x1000)  # the core's own registers, plain memory in Unicorn
 
 
-def build(net: Net, folder: Path, target: Target = "cortex_m4", core: Core = CORTEX_M4, optimize: str = "speed") -> Path:
+def build(
+    net: Net, folder: Path, target: Target = "cortex_m4", core: Core = CORTEX_M4, optimize: str = "speed"
+) -> Path:
     """Build the image that runs the network on samples from a file; return its ELF file in `folder`.
 
     Raises ToolError if the cross compiler is missing or fails.
@@ -49,9 +51,7 @@ def build(net: Net, folder: Path, target: Target = "cortex_m4", core: Core = COR
     return elf
 
 
-def run(
-    net: Net, x: Int8, target: Target = "cortex_m4", core: Core = CORTEX_M4, *, timeout: float = 600.0
-) -> Int32:
+def run(net: Net, x: Int8, target: Target = "cortex_m4", core: Core = CORTEX_M4, *, timeout: float = 600.0) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features), from a machine of QEMU's.
 
     Raises ToolError if the compiler or QEMU is missing, or the program fails.

@@ -72,7 +72,7 @@ def _table(layer: ImageConv) -> int:
 def _scratch(layer: Layer, shape: Shape, target: Target) -> int:
     """Bytes of a layer's scratch memory, a multiple of 4."""
     if isinstance(layer, BitConv):
-        offsets = shape[1] * (layer.rows * layer.weights.shape[1] * shape[2] + 1) + 1
+        offsets = shape[1] * (layer.rows * layer.window.kernel[0] * shape[2] + 1) + 1
         return -(-offsets * (2 if target == "avr" else 4) // 4) * 4
     if isinstance(layer, ImageConv):
         if small_window(layer, target):

@@ -134,7 +134,9 @@ def test_what_does_not_fit_is_exit_code_3(tmp_path: Path) -> None:
 def test_boards_are_looked_at_without_a_build(tmp_path: Path) -> None:
     path = tmp_path / "wide.bits"
     path.write_bytes(container.pack_net(net(shape=(28, 28, 1), filters=(32, 64))))
-    result = CliRunner().invoke(fit.main, ["--model", str(path), "--json", str(tmp_path / "fit.json")], catch_exceptions=False)
+    result = CliRunner().invoke(
+        fit.main, ["--model", str(path), "--json", str(tmp_path / "fit.json")], catch_exceptions=False
+    )
     assert result.exit_code in (0, 3), result.output
     found = {b["board"]: b["fits"] for b in json.loads((tmp_path / "fit.json").read_text())["boards"]}
     assert found["nano33"] is True and found["uno"] is False
