@@ -144,8 +144,10 @@ def show(bits: Figures, int8: Figures, macs: int, console: Console) -> None:
     if bits.worst is not None:
         row("instructions, every bit set", bits.worst, typical)
     row("instructions a MAC, mean", mean / macs, typical / macs, ".3f")
-    row("accuracy, % (int8: of the float model)", 100 * bits.accuracy, 100 * int8.accuracy, ".2f")
     console.print(table)
+    console.print(
+        f"accuracy: {100 * bits.accuracy:.2f} %; the float model that it began with {100 * int8.accuracy:.2f} %"
+    )
 
 
 @click.command()

@@ -117,8 +117,8 @@ def _read_layer(reader: _Reader, shape: Shape) -> Layer:
         signs = _signs(bits_of(reader.words(outputs, words_of(inputs)), inputs))
         factors = reader.take(outputs, "<i2").astype(np.int16)
         return Scores(signs, factors, reader.take(outputs, "<i4").astype(np.int32))
-    if kind > 3:
-        raise ValueError(f"layer of kind {kind}")
+    if kind > 3 or bits > 3 or (kind == 0 and ternary):
+        raise ValueError(f"layer of kind {kind} with bits {bits}")
     taps, rows = height * width * shape[2], 2 if ternary else 1
     found = reader.words(words_of(outputs), taps, rows)
     planes = [bits_of(np.ascontiguousarray(found[..., r].T), outputs).T for r in range(rows)]

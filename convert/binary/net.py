@@ -4,6 +4,7 @@ Layers hold plain integers; words, counters and folded thresholds are derived fr
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ WORD = 32
 OFFSET = 128  # minus the input's zero point
 WIDEST = 255  # of an input, its zero point taken off
 MAX_PLANES = 24
+MAX_TAPS = 2**15 - 1  # of the first layer, whose kernel numbers them with 16 bits
 
 
 def words(channels: int) -> int:
@@ -103,10 +105,9 @@ class Layer(ABC):
         """Multiply-accumulates that it stands for, zeros counted."""
         return 0
 
-    @property
     @abstractmethod
-    def constant_bytes(self) -> int:
-        """Bytes of its constants in flash, without the dozen words of its parameters."""
+    def constant_bytes(self, shape: Shape) -> int:
+        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,8 @@ class ImageConv(_Convolution):
         octets = np.ascontiguousarray(self.limits.astype("<i4")).view(np.uint8).reshape(-1, 4)
         return np.ascontiguousarray(octets[:, : self.limit_width]).reshape(-1)
 
-    @property
-    def constant_bytes(self) -> int:
-        """Bytes of its constants in flash, without the dozen words of its parameters."""
+    def constant_bytes(self, _shape: Shape) -> int:
+        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
         return self.words.nbytes + self.limit_bytes.nbytes
 
 
@@ -231,9 +231,8 @@ class BitConv(_Convolution):
         packed = pack(np.stack(parts).astype(bool)).T
         return Thresholds(planes, stored, base >> stored, start, np.ascontiguousarray(packed))
 
-    @property
-    def constant_bytes(self) -> int:
-        """Bytes of its constants in flash, without the dozen words of its parameters."""
+    def constant_bytes(self, _shape: Shape) -> int:
+        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
         return self.words.nbytes + self.thresholds.words.nbytes
 
 
@@ -259,9 +258,8 @@ class Pool(Layer):
             )
         return height, width, shape[2]
 
-    @property
-    def constant_bytes(self) -> int:
-        """Bytes of its constants in flash, without the dozen words of its parameters."""
+    def constant_bytes(self, _shape: Shape) -> int:
+        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
         return self.words.nbytes
 
 
@@ -290,10 +288,9 @@ class Scores(Layer):
         """Weights (classes, words) as a map of so many channels lies."""
         return pack(self.weights.reshape(len(self.weights), -1, channels) > 0).reshape(len(self.weights), -1)
 
-    @property
-    def constant_bytes(self) -> int:
-        """Bytes of its constants in flash; exact where the channels before it fill their words."""
-        return len(self.weights) * 4 * words(self.weights.shape[1]) + self.factors.nbytes + self.offsets.nbytes
+    def constant_bytes(self, shape: Shape) -> int:
+        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
+        return self.words_for(shape[2]).nbytes + self.factors.nbytes + self.offsets.nbytes
 
 
 @dataclass(frozen=True)
@@ -342,7 +339,7 @@ class Net:
     @property
     def constant_bytes(self) -> int:
         """Bytes of all constants in flash."""
-        return sum(layer.constant_bytes for layer in self.layers)
+        return sum(layer.constant_bytes(shape) for layer, shape in zip(self.layers, self.shapes, strict=False))
 
 
 def check(net: Net) -> Net:
@@ -351,14 +348,39 @@ def check(net: Net) -> Net:
     inner = kinds[1:-1]
     if kinds[:1] != [ImageConv] or kinds[-1:] != [Scores] or not all(kind in (BitConv, Pool) for kind in inner):
         raise UsageError("damaged binary network: its layers are in no order that exists; make it again")
-    largest = max(abs(float(v)) for layer in net.layers[-1:] for v in _reach(layer))
-    if largest >= 2**31:
-        raise UsageError(f"scores of the binary network reach {largest:,.0f}, more than 32 bits hold")
-    _ = net.shapes, [layer.thresholds for layer in net.layers if isinstance(layer, BitConv)]
+    _ = net.shapes
+    for layer in net.layers:
+        _LIMITS[type(layer)](layer)
     return net
 
 
-def _reach(layer: Layer) -> tuple[float, float]:
-    assert isinstance(layer, Scores)
+def _check_image(layer: Any) -> None:
+    largest = int(np.abs(layer.limits.astype(np.int64)).max())
+    if largest > WIDEST * layer.taps + 1 or layer.taps > MAX_TAPS:
+        raise UsageError(
+            f"damaged binary network: a first layer of {layer.taps:,} inputs to a channel has a limit of {largest:,}; "
+            "make it again with convert/build.py"
+        )
+
+
+def _check_bits(layer: Any) -> None:
+    _ = layer.thresholds
+
+
+def _check_pool(layer: Any) -> None:
+    if layer.window.same:
+        raise UsageError("damaged binary network: its pooling is padded; make it again with convert/build.py")
+
+
+def _check_scores(layer: Any) -> None:
     most = layer.weights.shape[1] * np.abs(layer.factors.astype(np.float64)) + np.abs(layer.offsets.astype(np.float64))
-    return float(most.min()), float(most.max())
+    if most.max() >= 2**31:
+        raise UsageError(f"scores of the binary network reach {most.max():,.0f}, more than 32 bits hold")
+
+
+_LIMITS: Mapping[type[Layer], Callable[[Any], None]] = {
+    ImageConv: _check_image,
+    BitConv: _check_bits,
+    Pool: _check_pool,
+    Scores: _check_scores,
+}

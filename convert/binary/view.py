@@ -47,8 +47,8 @@ def load(data: bytes) -> BinaryGraph:
     net = container.unpack_net(data)
     tensors = [_input(net)]
     operators = []
-    for index, (layer, shape) in enumerate(zip(net.layers, net.shapes[1:], strict=True)):
-        size, (height, width, channels) = layer.constant_bytes, shape
+    for index, layer in enumerate(net.layers):
+        size, (height, width, channels) = layer.constant_bytes(net.shapes[index]), net.shapes[index + 1]
         constant, output = 2 * index + 1, 2 * index + 2
         numbers = np.zeros(size, np.uint8) if size else None
         tensors.append(Tensor(constant, f"numbers {index}", (size,), np.dtype("u1"), None, numbers, is_variable=False))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convert import families, vectors
 from convert.binary import container, reference, view
-from convert.binary.net import BitConv, Pool, Window, check, pack, unpack
+from convert.binary.net import BitConv, ImageConv, Pool, Window, check, pack, unpack
 from convert.errors import UsageError
 
 
@@ -97,6 +97,13 @@ def test_what_does_not_fit_together_is_refused() -> None:
                 made, layers=(made.layers[0], Pool(Window((2, 2), (2, 2), False), np.zeros(3, bool)), *made.layers[2:])
             )
         )
+    first = made.layers[0]
+    assert isinstance(first, ImageConv)
+    with pytest.raises(UsageError, match="a first layer of 9 inputs to a channel has a limit of 2,297"):
+        check(replace(made, layers=(replace(first, limits=np.full(8, 2297, np.int32)), *made.layers[1:])))
+    padded = Pool(Window((2, 2), (2, 2), same=True), np.zeros(8, bool))
+    with pytest.raises(UsageError, match="its pooling is padded"):
+        check(replace(made, layers=(first, padded, *made.layers[2:])))
     last = made.layers[-1]
     with pytest.raises(UsageError, match="more than 32 bits hold"):
         check(replace(made, layers=(*made.layers[:-1], replace(last, offsets=np.full(4, 2**31 - 1, np.int32)))))
