@@ -1,5 +1,6 @@
 """Networks that run in integers: what goes onto the device answers as Keras does, every score of it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from convert import vectors
-from convert.binary import container, family, host, reference, view
+from convert.binary import container, device, family, host, reference, view
 from convert.errors import OutputsDifferError, UsageError
 from training import architectures, backend, binary_deploy, binary_layers, datasets, fitting, recipe, surgery
 from training.compression import binarize
@@ -66,6 +67,8 @@ def test_every_score_is_what_keras_gives(digits: Any, scheme: str) -> None:
     unit = np.float32(2.0**net.exponent)
     assert np.array_equal(reference.run(net, x).astype(np.float32) * unit, wanted)
     assert np.array_equal(host.run(net, x).astype(np.float32) * unit, wanted)
+    if shutil.which("arm-none-eabi-gcc") is not None and shutil.which("qemu-system-arm") is not None:
+        assert np.array_equal(device.run(net, x[:40]).astype(np.float32) * unit, wanted[:40])
     probabilities = fitting.predict(model, digits.x_test)
     assert np.array_equal(probabilities.argmax(1), wanted.argmax(1))
 
