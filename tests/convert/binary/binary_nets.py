@@ -21,8 +21,8 @@ def bits(rng: np.random.Generator, outputs: int, inputs: tuple[int, int, int], *
 def image(rng: np.random.Generator, outputs: int, inputs: tuple[int, int, int], **changes: Any) -> ImageConv:
     """A first layer."""
     weights = rng.choice([-1, 1], (outputs, *inputs)).astype(np.int8)
-    spread = 100 * np.sqrt(np.prod(inputs))
-    limits = np.rint(rng.normal(0, spread, outputs)).astype(np.int32)
+    taps = int(np.prod(inputs))
+    limits = np.clip(np.rint(rng.normal(0, 100 * np.sqrt(taps), outputs)), -255 * taps, 255 * taps + 1).astype(np.int32)
     return ImageConv(weights, limits, changes.pop("strides", (1, 1)), changes.pop("same", True))
 
 
