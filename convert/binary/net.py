@@ -153,32 +153,6 @@ class _Convolution(Layer):
 
 
 @dataclass(frozen=True)
-class ImageConv(_Convolution):
-    """The first layer: int8 inputs, weights of +-1."""
-
-    @cached_property
-    def words(self) -> Words:
-        """Weights as the kernel reads them."""
-        return self._blocks(self.weights.reshape(self.outputs, -1) > 0)
-
-    @property
-    def limit_width(self) -> int:
-        """Bytes of a limit."""
-        low, high = int(self.limits.min()), int(self.limits.max())
-        return next(n for n in (1, 2, 3, 4) if -(1 << 8 * n - 1) <= low and high < 1 << 8 * n - 1)
-
-    @cached_property
-    def limit_bytes(self) -> npt.NDArray[np.uint8]:
-        """The limits as the kernel reads them."""
-        octets = np.ascontiguousarray(self.limits.astype("<i4")).view(np.uint8).reshape(-1, 4)
-        return np.ascontiguousarray(octets[:, : self.limit_width]).reshape(-1)
-
-    def constant_bytes(self, _shape: Shape) -> int:
-        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
-        return self.words.nbytes + self.limit_bytes.nbytes
-
-
-@dataclass(frozen=True)
 class Thresholds:
     """Folded thresholds: see kernels_bits_params."""
 
@@ -187,6 +161,42 @@ class Thresholds:
     high: int
     start: int
     words: Words  # (outputs / 32, 1 + stored)
+
+
+def _folded(least: npt.NDArray[np.int64], reach: int, taps: int) -> Thresholds:
+    """Thresholds `least` (outputs,) of 2 * count - listed, where count - listed / 2 stays within +-reach."""
+    # Thresholds beyond that say always or never.
+    q, v = np.clip(least >> 1, -reach - 1, reach + 1), least & 1
+    stored = int(q.max() - q.min()).bit_length()
+    step = 1 << stored
+    # Aligned, so that the thresholds' planes above the stored ones are the same in all channels.
+    base = -(-(int(q.min()) + reach + 1) // step) * step
+    start = base - int(q.min())
+    planes = max(4, (max(start + reach + 1, base + step)).bit_length())
+    if planes > MAX_PLANES:
+        raise UsageError(f"a binary layer has {taps:,} inputs to a channel; too many for {MAX_PLANES} planes")
+    parts = [v, *((q - int(q.min()) >> plane) & 1 for plane in range(stored))]
+    packed = pack(np.stack(parts).astype(bool)).T
+    return Thresholds(planes, stored, base >> stored, start, np.ascontiguousarray(packed))
+
+
+@dataclass(frozen=True)
+class ImageConv(_Convolution):
+    """The first layer: int8 inputs, weights of +-1."""
+
+    @cached_property
+    def words(self) -> Words:
+        """Weights as the kernel reads them."""
+        return self._blocks(self.weights.reshape(self.outputs, -1) > 0)
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """limit of the sum -> v, q: 2 * count - total >= 2 * q + v, count the sum of inputs whose weight is +1."""
+        return _folded(self.limits.astype(np.int64), (WIDEST * self.taps + 1) // 2, self.taps)
+
+    def constant_bytes(self, _shape: Shape) -> int:
+        """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
+        return self.words.nbytes + self.thresholds.words.nbytes
 
 
 @dataclass(frozen=True)
@@ -216,20 +226,7 @@ class BitConv(_Convolution):
         taps, limits = self.taps, self.limits.astype(np.int64)
         half = -((taps - limits - 2 * (flat > 0).sum(1)) // 2)  # of limit + 2 * ones - taps, rounded up
         least = limits + flat.sum(1) if self.ternary else half
-        # count - listed / 2 stays within +-reach, so that thresholds beyond it say always or never.
-        reach = (self.rows * taps + 1) // 2
-        q, v = np.clip(least >> 1, -reach - 1, reach + 1), least & 1
-        stored = int(q.max() - q.min()).bit_length()
-        step = 1 << stored
-        # Aligned, so that the thresholds' planes above the stored ones are the same in all channels.
-        base = -(-(int(q.min()) + reach + 1) // step) * step
-        start = base - int(q.min())
-        planes = max(4, (max(start + reach + 1, base + step)).bit_length())
-        if planes > MAX_PLANES:
-            raise UsageError(f"a binary layer has {taps:,} inputs to a channel; too many for {MAX_PLANES} planes")
-        parts = [v, *((q - int(q.min()) >> plane) & 1 for plane in range(stored))]
-        packed = pack(np.stack(parts).astype(bool)).T
-        return Thresholds(planes, stored, base >> stored, start, np.ascontiguousarray(packed))
+        return _folded(least, (self.rows * taps + 1) // 2, taps)
 
     def constant_bytes(self, _shape: Shape) -> int:
         """Bytes of its constants in flash for an input of a shape, without the dozen words of its parameters."""
@@ -361,10 +358,11 @@ def _check_image(layer: Any) -> None:
             f"damaged binary network: a first layer of {layer.taps:,} inputs to a channel has a limit of {largest:,}; "
             "make it again with convert/build.py"
         )
+    _ = layer.thresholds
 
 
 def _check_bits(layer: Any) -> None:
-    _ = layer.thresholds
+    _ = layer.thresholds  # raises UsageError for too many planes
 
 
 def _check_pool(layer: Any) -> None:

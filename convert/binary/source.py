@@ -121,18 +121,21 @@ def layer_channels(shape: Shape) -> int:
 
 def _described(layer: Layer, shape: Shape, target: Target) -> tuple[str, _Arrays, str, str]:
     """(kernel, constants as (name, type, values), type of its parameters, their initialiser)."""
-    if isinstance(layer, BitConv):
-        t = layer.thresholds
-        members = {"channels": shape[2], "outputs": layer.outputs, "rows": layer.rows, "planes": t.planes}
-        members |= {"stored": t.stored, "high": t.high, "start": t.start}
+    if isinstance(layer, BitConv | ImageConv):
+        image, t = isinstance(layer, ImageConv), layer.thresholds
+        members = {
+            "channels": shape[2],
+            "outputs": layer.outputs,
+            "rows": layer.rows if isinstance(layer, BitConv) else 1,
+        }
+        members |= {"planes": t.planes, "stored": t.stored, "high": t.high, "start": t.start}
+        params = _struct(layer.window.struct(shape), members)
         arrays: _Arrays = [("weights", "uint32_t", layer.words), ("limits", "uint32_t", t.words)]
-        kernel = "kernels_m4_bits_conv" if target == "cortex_m4" else "kernels_bits_conv"
-        return kernel, arrays, "kernels_bits_params", _struct(layer.window.struct(shape), members)
-    if isinstance(layer, ImageConv):
-        members = {"channels": shape[2], "outputs": layer.outputs, "offset": OFFSET, "bytes": layer.limit_width}
-        image: _Arrays = [("weights", "uint32_t", layer.words), ("limits", "uint8_t", layer.limit_bytes)]
+        if not image:
+            kernel = "kernels_m4_bits_conv" if target == "cortex_m4" else "kernels_bits_conv"
+            return kernel, arrays, "kernels_bits_params", params
         kernel = "kernels_m4_bits_image_conv" if small_window(layer, target) else "kernels_bits_image_conv"
-        return kernel, image, "kernels_bits_image_params", _struct(layer.window.struct(shape), members)
+        return kernel, arrays, "kernels_bits_image_params", f"{{.bits = {params}, .offset = {OFFSET}}}"
     if isinstance(layer, Pool):
         window = _struct(layer.window.struct(shape))
         return "kernels_bits_max_pool", [("falling", "uint32_t", layer.words)], "kernels_window", window

@@ -41,10 +41,15 @@ static inline void carry(uint32_t *planes, uint32_t bits) {
   }
 }
 
+/* Sets `depth` planes of counters to `start` each. */
+static inline void set_planes(uint32_t *planes, kernels_int depth, uint32_t start) {
+  for (; depth > 0; depth--, start >>= 1) *planes++ = (uint32_t)0 - (start & 1);
+}
+
 /* Sets `depth` planes of counters to `start` each and adds the words at the listed offsets less `shift`. */
 static void bits_count(uint32_t *planes, kernels_int depth, uint32_t start, const KERNELS_FLASH uint32_t *weights,
                        const kernels_bits_offset *list, kernels_int count, kernels_bits_offset shift) {
-  for (kernels_int i = 0; i < depth; i++, start >>= 1) planes[i] = (uint32_t)0 - (start & 1);
+  set_planes(planes, depth, start);
   uint32_t ones = planes[0], twos = planes[1], fours = planes[2];
   for (; count >= 8; count -= 8, list += 8) {
     uint32_t a, b, c, d;
@@ -70,22 +75,17 @@ void kernels_bits_conv(const kernels_bits_params *params, const uint32_t *input,
   bits_conv(params, input, weights, limits, output, list);
 }
 
-static int32_t limit_at(const KERNELS_FLASH uint8_t *limit, kernels_int bytes) {
-  uint32_t value = limit[bytes - 1] & 0x80 ? 0xFFFFFFFFu : 0;
-  for (kernels_int i = bytes - 1; i >= 0; i--) value = value << 8 | limit[i];
-  return (int32_t)value;
-}
-
 /* Values of the window at (y, x) that are not zero, and which tap each is; returns their number. */
 static kernels_int gather(const kernels_bits_image_params *p, const int8_t *input, kernels_int y, kernels_int x,
                           int16_t *values, int16_t *taps) {
-  const kernels_window *w = &p->window;
+  const kernels_window *w = &p->bits.window;
+  const kernels_int channels = p->bits.channels;
   kernels_int count = 0, tap = 0;
   for (kernels_int i = y; i < y + w->height; i++) {
-    for (kernels_int j = x; j < x + w->width; j++, tap += p->channels) {
+    for (kernels_int j = x; j < x + w->width; j++, tap += channels) {
       if (i < 0 || i >= w->input_height || j < 0 || j >= w->input_width) continue;
-      const int8_t *pixel = input + (i * w->input_width + j) * p->channels;
-      for (kernels_int k = 0; k < p->channels; k++) {
+      const int8_t *pixel = input + (i * w->input_width + j) * channels;
+      for (kernels_int k = 0; k < channels; k++) {
         const int16_t value = (int16_t)(pixel[k] + p->offset);
         if (value == 0) continue;
         values[count] = value;
@@ -97,28 +97,33 @@ static kernels_int gather(const kernels_bits_image_params *p, const int8_t *inpu
 }
 
 void kernels_bits_image_conv(const kernels_bits_image_params *params, const int8_t *input,
-                             const KERNELS_FLASH uint32_t *weights, const KERNELS_FLASH uint8_t *limits,
+                             const KERNELS_FLASH uint32_t *weights, const KERNELS_FLASH uint32_t *limits,
                              uint32_t *output, int16_t *scratch) {
-  const kernels_window *w = &params->window;
-  const kernels_int all = w->height * w->width * params->channels;
+  const kernels_bits_params *p = &params->bits;
+  const kernels_window *w = &p->window;
+  const kernels_int all = w->height * w->width * p->channels, blocks = KERNELS_BITS_WORDS(p->outputs);
   int16_t *values = scratch, *taps = scratch + all;
+  uint32_t planes[KERNELS_BITS_PLANES];
   for (kernels_int i = 0; i < w->output_height; i++) {
     for (kernels_int j = 0; j < w->output_width; j++) {
       const kernels_int count =
           gather(params, input, i * w->stride_height - w->pad_top, j * w->stride_width - w->pad_left, values, taps);
       int32_t total = 0;
       for (kernels_int k = 0; k < count; k++) total += values[k];
-      const KERNELS_FLASH uint32_t *block = weights;
-      for (kernels_int c = 0; c < params->outputs; c += KERNELS_BITS_WORD, block += all) {
-        const kernels_int here = params->outputs - c < KERNELS_BITS_WORD ? params->outputs - c : KERNELS_BITS_WORD;
-        uint32_t word = 0;
-        for (kernels_int n = 0; n < here; n++) {
-          int32_t sum = 0;
-          for (kernels_int k = 0; k < count; k++) sum += block[taps[k]] >> n & 1 ? values[k] : 0;
-          if (2 * sum - total >= limit_at(limits + (c + n) * params->bytes, params->bytes)) word |= (uint32_t)1 << n;
+      const uint32_t odd = total & 1 ? 0xFFFFFFFFu : 0;
+      const KERNELS_FLASH uint32_t *own = weights, *limit = limits;
+      for (kernels_int k = blocks; k > 0; k--, own += all, limit += 1 + p->stored) {
+        set_planes(planes, p->planes, (uint32_t)(p->start - (total >> 1)));
+        for (kernels_int n = 0; n < count; n++) {
+          const uint32_t word = own[taps[n]];
+          uint32_t *plane = planes;
+          for (uint8_t value = (uint8_t)values[n]; value; value >>= 1, plane++) {
+            if (value & 1) carry(plane, word);
+          }
         }
-        *output++ = word;
+        *output++ = compare(p, planes, limit, odd);
       }
+      output[-1] &= 0xFFFFFFFFu >> (blocks * KERNELS_BITS_WORD - p->outputs);
     }
   }
 }

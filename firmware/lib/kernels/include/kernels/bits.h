@@ -65,19 +65,19 @@ void kernels_bits_conv(const kernels_bits_params *params, const uint32_t *input,
                        const KERNELS_FLASH uint32_t *limits, uint32_t *output, kernels_bits_offset *list);
 
 typedef struct {
-  kernels_window window; /* one batch, dilations 1 */
-  kernels_int channels;  /* of the input, an int8 image */
-  kernels_int outputs;
-  kernels_int offset; /* minus the zero point: 0 beyond the edge stands for it */
-  kernels_int bytes;  /* of a limit: 1 to 4 */
+  kernels_bits_params
+      bits;           /* rows is 1; start is at least half of 255 * taps, and start + 255 * taps / 2 + 1 < 2^planes */
+  kernels_int offset; /* minus the zero point: what an input stands for is input + offset, 0 to 255 */
 } kernels_bits_image_params;
 
-/* The first layer: int8 values times weights of +-1, and threshold: bit = sum >= limit.
+/* The first layer: an int8 image times weights of +-1, and threshold, to bits. Beyond the edge lie zeros.
  *
- * weights: [outputs / 32, rounded up][height][width][channels] words; limits: [outputs], little-endian, `bytes` each.
- * scratch: 2 * height * width * channels. Sums and limits stay below 2^30. Nothing may overlap. */
+ * The counters add up the inputs whose weight is +1, a word for each set bit of an input from that bit's plane on; what
+ * is "listed" is the sum of all inputs.
+ * weights: [outputs / 32, rounded up][height][width][channels] words; limits as in kernels_bits_conv().
+ * scratch: 2 * height * width * channels. Nothing may overlap. */
 void kernels_bits_image_conv(const kernels_bits_image_params *params, const int8_t *input,
-                             const KERNELS_FLASH uint32_t *weights, const KERNELS_FLASH uint8_t *limits,
+                             const KERNELS_FLASH uint32_t *weights, const KERNELS_FLASH uint32_t *limits,
                              uint32_t *output, int16_t *scratch);
 
 /* Maximum pooling of what lies before the threshold: OR of the bits, AND in channels that fall with the sum.

@@ -35,17 +35,19 @@ void kernels_m4_bits_conv(const kernels_bits_params *params, const uint32_t *inp
 /* Where tap 3 * row + column stands among the halfwords behind an output's limit. */
 static const uint8_t place[TAPS] = {0, 1, 6, 2, 3, 7, 4, 5, 8};
 
-static int32_t limit_at(const uint8_t *limit, int32_t bytes) {
-  uint32_t value = limit[bytes - 1] & 0x80 ? 0xFFFFFFFFu : 0;
-  for (int32_t i = bytes - 1; i >= 0; i--) value = value << 8 | limit[i];
-  return (int32_t)value;
+/* Minus the limit of output c of a block's 32: what thresholds say of 2 * count - total is said of the sum. */
+static int32_t minus_limit(const kernels_bits_params *p, const uint32_t *limits, int32_t c) {
+  int32_t q = p->high;
+  for (int32_t n = p->stored; n > 0; n--) q = 2 * q + (int32_t)(limits[n] >> c & 1);
+  return -(2 * (q - p->start) + (int32_t)(limits[0] >> c & 1));
 }
 
 /* The table of 32 outputs, of which `count` exist. */
-static void expand(const uint32_t *weights, const uint8_t *limits, int32_t bytes, int32_t count, int32_t *table) {
+static void expand(const kernels_bits_params *p, const uint32_t *weights, const uint32_t *limits, int32_t count,
+                   int32_t *table) {
   for (int32_t c = 31; c >= 0; c--, table += TABLE) {
     int16_t *pairs = (int16_t *)(table + 1);
-    table[0] = c < count ? -limit_at(limits + c * bytes, bytes) : -1;
+    table[0] = c < count ? minus_limit(p, limits, c) : -1;
     pairs[TAPS] = 0;
     for (int32_t k = 0; k < TAPS; k++) {
       pairs[place[k]] = (int16_t)(c >= count ? 0 : weights[k] >> c & 1 ? 1 : -1);
@@ -55,7 +57,7 @@ static void expand(const uint32_t *weights, const uint8_t *limits, int32_t bytes
 
 /* The image as int16 with its zero point taken off, in a frame of zeros. */
 static void widen(const kernels_bits_image_params *p, const int8_t *input, int32_t row, int16_t *image) {
-  const kernels_window *w = &p->window;
+  const kernels_window *w = &p->bits.window;
   for (int32_t i = -w->pad_top; i < w->output_height + 2 - w->pad_top; i++, image += row) {
     for (int32_t j = 0; j < row; j++) image[j] = 0;
     if (i < 0 || i >= w->input_height) continue;
@@ -71,16 +73,15 @@ static uint32_t blank_word(const int32_t *table) {
 }
 
 void kernels_m4_bits_image_conv(const kernels_bits_image_params *params, const int8_t *input, const uint32_t *weights,
-                                const uint8_t *limits, uint32_t *output, int16_t *scratch) {
-  const kernels_window *w = &params->window;
-  const int32_t blocks = KERNELS_BITS_WORDS(params->outputs), row = (w->output_width + 3) / 2 * 2;
+                                const uint32_t *limits, uint32_t *output, int16_t *scratch) {
+  const kernels_bits_params *p = &params->bits;
+  const kernels_window *w = &p->window;
+  const int32_t blocks = KERNELS_BITS_WORDS(p->outputs), row = (w->output_width + 3) / 2 * 2;
   int32_t *table = (int32_t *)(void *)scratch;
   int16_t *image = scratch + blocks * 32 * TABLE * 2;
   widen(params, input, row, image);
   for (int32_t k = 0; k < blocks; k++) {
-    const int32_t first = k * 32;
-    int32_t *own = table + k * 32 * TABLE;
-    expand(weights + k * TAPS, limits + first * params->bytes, params->bytes, params->outputs - first, own);
+    expand(p, weights + k * TAPS, limits + k * (1 + p->stored), p->outputs - k * 32, table + k * 32 * TABLE);
   }
   for (int32_t k = 0; k < blocks; k++) {
     const int32_t *own = table + k * 32 * TABLE;

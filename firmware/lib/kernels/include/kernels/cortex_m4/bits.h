@@ -16,7 +16,7 @@ void kernels_m4_bits_conv(const kernels_bits_params *params, const uint32_t *inp
  * scratch: aligned to 4 bytes, 384 halfwords for each 32 outputs and (output_height + 2) rows of
  * 2 * ((output_width + 3) / 2) more. */
 void kernels_m4_bits_image_conv(const kernels_bits_image_params *params, const int8_t *input, const uint32_t *weights,
-                                const uint8_t *limits, uint32_t *output, int16_t *scratch);
+                                const uint32_t *limits, uint32_t *output, int16_t *scratch);
 
 #ifdef __cplusplus
 }
