@@ -10,7 +10,8 @@ from convert.compiled.model import Target
 from convert.errors import UsageError, one_of
 from convert.paths import BOARDS
 
-Runtime = Literal["tflm", "compiled", "tree"]
+Runtime = Literal["tflm", "compiled", "tree", "binary"]
+OWN_RUNTIMES: tuple[Runtime, ...] = ("tree", "binary")  # of models that no .tflite holds
 
 
 class _Section(BaseModel):
@@ -42,8 +43,8 @@ class Environment(_Section):
     upload: Literal["pyocd", "esptool", "uf2", "avrdude"] | None = None  # what flashes an image of the bare platform
 
     def runs(self, runtime: str) -> bool:
-        """Whether a runtime can be built in this environment; a tree is C that needs nothing but a compiler."""
-        return runtime == "tree" or runtime in self.runtimes
+        """Whether a runtime can be built in this environment; those of their own need nothing but a compiler."""
+        return runtime in OWN_RUNTIMES or runtime in self.runtimes
 
 
 class Latency(_Section):

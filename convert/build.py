@@ -30,6 +30,7 @@ from convert import (
     budget,
     compiled,
     energy,
+    families,
     golden,
     graph,
     latency,
@@ -46,6 +47,8 @@ from convert import (
 )
 from convert import source as sources
 from convert import vectors as test_vectors
+from convert.binary import family as binary
+from convert.binary.family import BINARY
 from convert.cache import Cache, atomic_write, digest
 from convert.compiled import avr, device, host
 from convert.compiled.formats import choose
@@ -57,7 +60,7 @@ from convert.samples import About, Samples
 from convert.source import Floats, Labels, Source
 from convert.split import build as splits
 from convert.trees import family as trees
-from convert.trees.family import TREE, from_file, is_tree
+from convert.trees.family import TREE
 
 BUILD = ROOT / "build"
 # The board's JSON and the generated build.json, as convert.budget takes them.
@@ -159,20 +162,24 @@ def _produce(
 
 
 def _wanted(job: Job) -> toolchain.Wanted:
-    """The runtime to look for: a tree has one of its own."""
+    """The runtime to look for: families that no .tflite holds have one of their own."""
     from training import recipe as recipes
 
     if job.model is not None:
-        tree, what = is_tree(job.model), f"{job.model} is"
+        own, what = families.of_file(job.model), f"{job.model} is"
     else:
-        tree, what = recipes.load(job.recipe).model.leaves in ("tree", "decision tree"), f"recipe {job.recipe} makes"
-    if not tree:
+        recipe = recipes.load(job.recipe)
+        own, what = families.of_state(recipes.state(recipe)), f"recipe {job.recipe} makes"
+        recipes.check_firmware(recipe)
+    if own is None:
         return "compiled" if job.split is not None and job.runtime == "auto" else job.runtime
     if job.split is not None:
-        raise UsageError(f"{what} a tree, whose weights are part of the firmware; leave --split-weights out")
+        raise UsageError(f"{what} {own.what}, whose weights are part of the firmware; leave --split-weights out")
+    if job.compress not in (None, NONE):
+        raise UsageError(f"{what} {own.what}, whose weights have a form of their own; leave --compress out")
     if job.runtime != "auto" or job.tflm_dir is not None:
-        raise UsageError(f"{what} a tree, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
-    return "tree"
+        raise UsageError(f"{what} {own.what}, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
+    return own.runtime
 
 
 def _stored(job: Job) -> Compress:
@@ -208,13 +215,13 @@ def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
 
 
 def _import(job: Job, path: Path, ui: Ui) -> Source:
-    if is_tree(path):
-        return from_file(path)
+    if (own := families.of_file(path)) is not None:
+        return families.from_file(path, own)
     return sources.from_file(path, job.representative, job.allow_custom_code, job.seed, ui)
 
 
 def _train(job: Job, ui: Ui) -> Source:
-    from training import backend, train
+    from training import backend, binary_deploy, train
     from training import recipe as recipes
 
     recipe = recipes.load(job.recipe)
@@ -225,7 +232,7 @@ def _train(job: Job, ui: Ui) -> Source:
         stage.cached = all(cached for _, _, cached in trained.steps)
         stage.detail = f"{recipe.name}: {', '.join(name for name, _, _ in trained.steps)}"
 
-    family = TREE if job.runtime == "tree" else sources.TFLITE  # as _wanted found
+    family = families.of_runtime(job.runtime)  # as _wanted found
 
     def convert() -> tuple[bytes, str]:
         x = trained.dataset().x_train
@@ -235,6 +242,9 @@ def _train(job: Job, ui: Ui) -> Source:
         count = min(len(x), _REPRESENTATIVE_SAMPLES)
         chosen = np.random.default_rng(recipe.seed).choice(len(x), count, replace=False)
         model = trained.model()
+        if family is BINARY:
+            found = binary.from_trained(binary_deploy.parts(model), x[chosen], binary_deploy.scores(model, x[chosen]))
+            return found, ""
         return variants.to_tflite(model, x[chosen], backend.scheme(model)), ""
 
     def samples() -> tuple[Floats, Labels]:
@@ -242,6 +252,8 @@ def _train(job: Job, ui: Ui) -> Source:
 
     def features(g: graph.Graph) -> Mapping[str, str]:
         data = trained.dataset()
+        if family is not sources.TFLITE:  # the applications read int8 scores
+            return {}
         return live.files(g, data.preprocessed, data.class_names) if data.preprocessed is not None else {}
 
     def require(int8: float) -> None:
@@ -513,7 +525,7 @@ _PATH = partial(click.Path, path_type=Path)
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--board", "board_name", metavar="NAME", help="Board to build for; --list-boards shows them.")
 @click.option("--recipe", metavar="NAME|FILE", help="Recipe that trains the model.  [default: fashion]")
-@click.option("--model", type=_PATH(), help="Take this model instead: .keras, .h5, SavedModel, .tflite or .tree.")
+@click.option("--model", type=_PATH(), help="Take this instead: .keras, .h5, SavedModel, .tflite, .tree or .bits.")
 @click.option(
     "--runtime",
     type=click.Choice(["auto", "tflm", "compiled"]),

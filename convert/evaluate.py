@@ -29,15 +29,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from convert import built as builds
-from convert import evaluation, samples, vectors
+from convert import evaluation, families, samples, vectors
 from convert.built import EMULATOR, Built, Session
 from convert.cache import digest
 from convert.errors import OutputsDifferError, PipelineError, UsageError
 from convert.evaluation import Evaluation, Unit
 from convert.samples import About, Samples
 from convert.serial_protocol import Counters
-from convert.source import TFLITE
-from convert.trees.family import TREE
 
 Told = Callable[[int, int], None]
 FOLDER = "evaluation"
@@ -168,10 +166,10 @@ def _check_labels(path: Path, labels: samples.Labels, scores: int | None) -> Non
 def own_data(built: Built, path: Path) -> Samples:
     """A test set of the user's: .npz with x (n, *input shape), real values or the model's own type, and labels y (n,).
 
-    The golden outputs are asked of TFLite Micro here, or of a tree's reference. Raises UsageError for what does not fit
-    the model.
+    The golden outputs are asked of TFLite Micro here, or of the reference of the model's family. Raises UsageError for
+    what does not fit the model.
     """
-    family = TREE if built.runtime == "tree" else TFLITE
+    family = families.of_runtime(built.runtime)
     g = family.read((built.output / family.file).read_bytes())
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -23,7 +23,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convert import boards, energy, fitting, golden, graph, latency, sarif, vectors, verified
+from convert import boards, energy, families, fitting, golden, graph, latency, sarif, vectors, verified
 from convert import source as sources
 from convert.cache import Cache, atomic_write
 from convert.compiled import Optimize
@@ -31,7 +31,6 @@ from convert.console import Ui
 from convert.emit import render
 from convert.errors import DoesNotFitError, PipelineError, UsageError
 from convert.paths import BOARDS
-from convert.trees.family import from_file, is_tree
 
 _BAR = 14  # columns
 _NAME = 56  # characters of a tensor's name
@@ -62,9 +61,9 @@ def run(
 
 
 def _source(path: Path, representative: Path | None, allow_custom_code: bool, ui: Ui) -> sources.Source:
-    """The model of a file: any that convert/build.py takes, or a tree as it writes it."""
-    if is_tree(path):
-        return from_file(path)
+    """The model of a file: any that convert/build.py takes, or one of another family as it writes it."""
+    if (own := families.of_file(path)) is not None:
+        return families.from_file(path, own)
     return sources.from_file(path, representative, allow_custom_code, 1, ui)
 
 
@@ -161,7 +160,7 @@ def facts(fit: fitting.Fit) -> list[str]:
 
 NOT_COUNTED = (
     "The compiled runtime's code is an estimate from its kernels' measured sizes; the code of TFLite Micro's "
-    "interpreter and kernels, and that of trees, is not counted. A build checks the linked image."
+    "interpreter and kernels, and that of trees and bits, is not counted. A build checks the linked image."
 )
 
 
@@ -209,7 +208,7 @@ _PATH = partial(click.Path, path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--model", required=True, type=_PATH(), help="Model: .tflite, .keras, .h5, .tree or a SavedModel.")
+@click.option("--model", required=True, type=_PATH(), help="Model: .tflite, .keras, .h5, .tree, .bits or a SavedModel.")
 @click.option("--board", "names", multiple=True, metavar="NAME", help="Board that must fit; may be given again.")
 @click.option(
     "--runtime",

@@ -14,6 +14,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from convert import budget, compiled, energy, golden, latency, plan, project, report, tflm, toolchain, vectors, verified
+from convert.binary import source as binary_source
+from convert.binary.view import BinaryGraph, net_of
 from convert.boards import Board, Environment, Runtime
 from convert.compiled import Optimize, Target, code_size
 from convert.energy import Energy
@@ -130,7 +132,7 @@ class Candidate:
     """A model and what each runtime needs for it; nothing is worked out twice."""
 
     def __init__(self, name: str, graph: Graph, arena: golden.ArenaUse | UsageError | None) -> None:
-        """`arena`: what TFLite Micro measured, or why it refuses the model; None for a tree, which it does not know."""
+        """`arena`: what TFLite Micro measured, or why it refuses the model; None for a model that it does not know."""
         self.name = name
         self.graph = graph
         self.measured = arena
@@ -143,7 +145,9 @@ class Candidate:
         return vectors.computed(self.graph, 0)
 
     def runtimes(self, environment: Environment) -> tuple[Runtime, ...]:
-        """What can run the model in an environment, the preferred one first: a tree runs as C everywhere."""
+        """What can run the model in an environment, the preferred one first; some have C of their own everywhere."""
+        if isinstance(self.graph, BinaryGraph):
+            return ("binary",)
         return ("tree",) if isinstance(self.graph, TreeGraph) else environment.runtimes
 
     def image(self, board: Board, runtime: Runtime, optimize: Optimize) -> project.Image:
@@ -152,6 +156,8 @@ class Candidate:
         key: tuple[Runtime, Target, Optimize, str] = (runtime, "portable", "speed", "")
         if runtime == "compiled":
             key = (runtime, board.target, optimize, "")
+        elif runtime == "binary":
+            key = (runtime, board.target, "speed", "")
         elif runtime == "tflm":
             key = (runtime, "portable", "speed", board.build.cpu)
         if key not in self._images:
@@ -178,6 +184,9 @@ class Candidate:
         if runtime == "tree":
             tree = tree_of(self.graph)
             return project.Image({}, tree.ram_bytes, tree.constant_bytes)
+        if runtime == "binary":
+            net = net_of(self.graph)
+            return project.Image({}, binary_source.arena(net, target).bytes, net.constant_bytes)
         if runtime == "tflm":
             assert self.measured is not None
             tflm.registrations(self.graph)
@@ -386,6 +395,8 @@ def _smaller_arena(candidate: Candidate, chosen: Case, ram: Memory) -> str:
     if chosen.runtime == "tflm" and isinstance(candidate.measured, golden.ArenaUse):
         fixed = chosen.arena - candidate.measured.head
     share = (there - fixed) / (chosen.arena - fixed)
+    if chosen.runtime == "binary":
+        return f"{text}: it holds maps of bits and the offsets of a window's set bits, so fewer inputs to a channel"
     if chosen.runtime == "tree":
         return f"{text}: it holds the inputs and the scores, so fewer of these"
     return text if share <= 0 else f"{text}: {_shrink(candidate.graph, share)}"
@@ -425,6 +436,8 @@ def _fewer_weights(candidate: Candidate, chosen: Case, flash: Memory) -> str:
             f"the tree takes {chosen.weights:,} B, {flash.excess:,} B too much for the {there:,} B that are left: less "
             "depth, a smaller projection or more zeros, which are not stored"
         )
+    if chosen.runtime == "binary":
+        return f"the weights take {chosen.weights:,} B, {flash.excess:,} B too much for the {there:,} B that are left"
     return (
         f"{what} ({candidate.graph.parameters:,} parameters, int8) take {chosen.weights:,} B, {flash.excess:,} B too "
         f"much for the {there:,} B that are left: a model of about {100 * there / chosen.weights:.0f} % of the "

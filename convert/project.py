@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from convert import compiled, compression_report, emit, tflm, tflm_compress, vectors
-from convert.boards import Board, Runtime
+from convert.binary import source as binary_source
+from convert.binary.view import net_of
+from convert.boards import OWN_RUNTIMES, Board, Runtime
 from convert.compiled import Optimize
 from convert.compress import NONE, Compress
 from convert.errors import UsageError
@@ -63,9 +65,16 @@ def _tree(_board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize, 
     return Image(dict(tree_source.render(tree, graph.sha256)), tree.ram_bytes, tree.constant_bytes)
 
 
+def _binary(board: Board, graph: Graph, _: ArenaUse | None, _optimize: Optimize, _compress: Compress) -> Image:
+    net = net_of(graph)
+    files = binary_source.render(net, graph.sha256, board.target)
+    return Image(dict(files), binary_source.arena(net, board.target).bytes, net.constant_bytes)
+
+
 _GENERATORS: Mapping[Runtime, Callable[[Board, Graph, ArenaUse | None, Optimize, Compress], Image]] = {
     "compiled": _compiled,
     "tree": _tree,
+    "binary": _binary,
     "tflm": _tflm,
 }
 
@@ -80,7 +89,7 @@ def images(
     compress: Compress = NONE,
     tflm_dir: Path | None = None,
 ) -> dict[str, Image]:
-    """Sources of every runtime that the board's environments offer; of a tree, which they all run, its own.
+    """Sources of every runtime that the board's environments offer; of a family with a runtime of its own, that.
 
     `compress` is for the wanted runtime; the others keep plain weights. Without `tflm_dir`, a source tree, the tflm
     runtime is the Arduino library, which has no compressed weights.
@@ -90,8 +99,8 @@ def images(
     """
     found: dict[str, Image] = {}
     offered: set[Runtime] = {runtime for environment in board.environments for runtime in environment.runtimes}
-    if wanted == "tree":
-        offered = {"tree"}
+    if wanted in OWN_RUNTIMES:
+        offered = {name for name in OWN_RUNTIMES if name == wanted}
     for name in sorted(offered):
         try:
             asked = compress if wanted in (name, "auto") else NONE

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from convert import compilers, image, tflm_tree
-from convert.boards import Board, Environment, Runtime
+from convert.boards import OWN_RUNTIMES, Board, Environment, Runtime
 from convert.errors import DoesNotFitError, ToolError, UsageError, one_of
 from convert.graph import Graph
 from convert.paths import FIRMWARE, ROOT
@@ -28,7 +28,7 @@ _BUDGET_MARK = "Error: over budget: "
 _FAULT = re.compile(r"\berror:|^\w*Error:|undefined reference|multiple definition|^\*\*\*|Exception: ")
 
 Progress = Callable[[str], None]
-Wanted = Literal["auto", "tflm", "compiled", "tree"]
+Wanted = Literal["auto", "tflm", "compiled", "tree", "binary"]
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None, environ
 
     auto: the official environment with its first runtime (TFLite Micro) where its platform is installed or
     PlatformIO's registry answers within 3 seconds, else the bare environment with its first runtime (compiled).
-    compiled, tree: the bare environment where there is one, for its image runs in an emulator. tflm: the official
-    environment, or with `tflm_dir`, a TFLite Micro source tree, the bare one.
+    compiled, tree, binary: the bare environment where there is one, for its image runs in an emulator. tflm: the
+    official environment, or with `tflm_dir`, a TFLite Micro source tree, the bare one.
 
     Raises UsageError for a combination that the board does not have, and ToolError where the environment that it
     takes cannot be built here.
@@ -150,9 +150,9 @@ def resolve(board: Board, runtime: Wanted, tflm_dir: Path | None = None, environ
         return _compiler(board, _from_tree(board, runtime, tflm_dir))
     bare, official = board.tinyml.bare, board.tinyml.official
     allowed = {name for environment in board.environments for name in environment.runtimes}
-    if runtime not in ("auto", "tree") and runtime not in allowed:
+    if runtime not in ("auto", *OWN_RUNTIMES) and runtime not in allowed:
         raise UsageError(f"board {board.id} has no {runtime} runtime; allowed are auto, {one_of(sorted(allowed))}")
-    if runtime in ("compiled", "tree") and bare is not None and bare.runs(runtime):
+    if runtime in ("compiled", *OWN_RUNTIMES) and bare is not None and bare.runs(runtime):
         return _compiler(board, _chosen(bare, runtime, "it needs nothing but a compiler"))
     if official is not None:
         return _compiler(board, _official_or_bare(board, official, runtime))

@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from convert.errors import UsageError
 from training import backend, surgery
 
+STEP = np.float32(1 / 255)  # of an input in [0, 1]
 EDGE = -1.0  # beyond the edge of a binary map: a 0 bit
 
 
@@ -36,6 +39,23 @@ def sign(x: Any) -> Any:
     return straight_through(x)
 
 
+def ternary(kernel: Any) -> Any:
+    """-1, 0 and +1: 0 where |w| <= 0.7 of the mean |w|; the gradient passes where |w| <= 1.
+
+    Li, Zhang and Liu, "Ternary Weight Networks", 2016, equation 6.
+    """
+    tf = backend.tensorflow()
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def straight_through(w: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            return tf.where(tf.abs(w) <= 1, upstream, tf.zeros_like(upstream))
+
+        return tf.where(tf.abs(w) > 0.7 * tf.reduce_mean(tf.abs(w)), tf.sign(w), tf.zeros_like(w)), gradient
+
+    return straight_through(kernel)
+
+
 def scales(kernel: Any) -> Any:
     """Mean magnitude (outputs,) of each output channel of a kernel (..., outputs).
 
@@ -47,7 +67,7 @@ def scales(kernel: Any) -> Any:
 
 def finished(layer: Any) -> Any:
     """An unbuilt copy of a binary layer that keeps what its latent weights come to, and no longer learns."""
-    weights = [sign(layer.kernel).numpy()] + ([scales(layer.kernel).numpy()] if layer.scaled else [])
+    weights = [layer.binary_kernel().numpy()] + ([scales(layer.kernel).numpy()] if layer.scaled else [])
     return surgery.copy(layer, weights, latent=False, kernel_constraint=None, trainable=False)
 
 
@@ -97,16 +117,22 @@ def _classes() -> Sequence[Any]:
             return tf.clip_by_value(w, -1.0, 1.0)
 
     class Binary:
-        """What convolutions and dense layers share; neither has a bias: batch normalisation follows."""
+        """What convolutions and dense layers share; neither has a bias: batch normalisation follows.
 
-        def __init__(self, *args: Any, scaled: bool = False, latent: bool = True, **kwargs: Any) -> None:
+        `levels` of a weight are 2, -1 and +1, or 3, with 0 between them.
+        """
+
+        def __init__(
+            self, *args: Any, scaled: bool = False, latent: bool = True, levels: int = 2, **kwargs: Any
+        ) -> None:
             if latent:
                 kwargs["kernel_constraint"] = Clip()
             super().__init__(*args, **{**kwargs, "use_bias": False, "activation": None})
-            self.scaled, self.latent = scaled, latent
+            self.scaled, self.latent, self.levels = scaled, latent, levels
 
         def get_config(self) -> dict[str, Any]:
-            return {**super().get_config(), "scaled": self.scaled, "latent": self.latent}  # type: ignore[misc]
+            own = {"scaled": self.scaled, "latent": self.latent, "levels": self.levels}
+            return {**super().get_config(), **own}  # type: ignore[misc]
 
         def build(self, shape: Any) -> None:
             super().build(shape)  # type: ignore[misc]
@@ -115,9 +141,11 @@ def _classes() -> Sequence[Any]:
                 self.scale = self.add_weight("scale", outputs, initializer="ones", trainable=False)  # type: ignore[attr-defined]
 
         def binary_kernel(self) -> Any:
-            """The kernel, +1 and -1."""
+            """The kernel, +1 and -1 and with 3 levels 0."""
             kernel = self.kernel  # type: ignore[attr-defined]
-            return sign(kernel) if self.latent else kernel
+            if not self.latent:
+                return kernel
+            return sign(kernel) if self.levels == 2 else ternary(kernel)
 
         def finish(self, sums: Any) -> Any:
             """Sums of inputs times +-1, scaled where the layer has scales."""
@@ -170,4 +198,25 @@ def _classes() -> Sequence[Any]:
             box = tf.ones((*self.window, 1, 1)) / (self.window[0] * self.window[1])
             return tf.nn.conv2d(means, box, self.strides, self.padding.upper())
 
-    return Sign, Clip, BinaryDense, BinaryConv2D, InputScale
+    class Steps(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        """Real numbers in [0, 1] as the whole numbers 0 to 255 that a device gets."""
+
+        def call(self, x: Any) -> Any:
+            # Divided and rounded as convert/vectors.py does: the same float32 operations.
+            return tf.clip_by_value(tf.floor(x / tf.constant(STEP) + 0.5), 0.0, 255.0)
+
+    class IntegerScores(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        """Scores (x * factor + offset) * 2^exponent of whole numbers x, factor and offset: exact below 2^24."""
+
+        def build(self, shape: Any) -> None:
+            super().build(shape)
+            self.factors, self.offsets = (
+                self.add_weight(name, (shape[-1],), initializer="zeros", trainable=False)
+                for name in ("factors", "offsets")
+            )
+            self.exponent = self.add_weight("exponent", (), initializer="zeros", trainable=False)
+
+        def call(self, x: Any) -> Any:
+            return (x * self.factors + self.offsets) * tf.pow(2.0, self.exponent)
+
+    return Sign, Clip, BinaryDense, BinaryConv2D, InputScale, Steps, IntegerScores

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from convert.errors import UsageError, one_of
 from training.settings.architectures import Model
 from training.settings.base import Section, Share, Train
+from training.settings.binary import Binarize
 from training.settings.comparison import Comparison
 from training.settings.compression import Step
 from training.settings.data import Data
@@ -108,6 +109,24 @@ def check_sequence(model: Model, steps: Sequence[Step]) -> None:
             raise ValueError("compress runs pqat without prune before it: there are no zeros to preserve; use qat")
         state, source = step.leaves or state, step.technique
         zeros = zeros or step.makes_zeros
+
+
+def state(recipe: Recipe) -> str:
+    """What state a recipe's last model is in: "float", "binary", "tree" ..."""
+    found: str = recipe.model.leaves
+    for step in recipe.compress:
+        found = step.leaves or found
+    return found
+
+
+def check_firmware(recipe: Recipe) -> None:
+    """Raise UsageError, before a long training, for a recipe whose network of bits no firmware runs."""
+    last = recipe.compress[-1] if recipe.compress else None
+    if isinstance(last, Binarize) and not last.integer:
+        raise UsageError(
+            f'recipe {recipe.name} makes a binary network with scheme = "{last.scheme}", which keeps layers in '
+            'floating point and runs on the host alone; firmware takes scheme = "integer_bnn" or "integer_tnn"'
+        )
 
 
 def names() -> list[str]:

@@ -1,14 +1,13 @@
 """Trees of both kinds and ProtoNN as a family of models: their files, their reference, and the runtime of their own."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from convert import cache, graph
-from convert.errors import PipelineError, UsageError
+from convert.errors import PipelineError
 from convert.golden import Progress
-from convert.source import Answers, Bytes, Family, Floats, Source
+from convert.source import Answers, Bytes, Family, Floats
 from convert.trees import bonsai, coding, container, decision, host, protonn, reference, view
 from convert.trees.container import Model
 
@@ -47,19 +46,6 @@ def from_trained(architecture: str, weights: Mapping[str, Floats], classes: int,
     Raises UsageError for weights that have no place in the integers.
     """
     return container.pack(_QUANTIZE[architecture](weights, classes, x))
-
-
-def is_tree(path: Path) -> bool:
-    """Whether a model's file is meant to be a tree, by its name."""
-    return path.suffix == Path(TREE.file).suffix
-
-
-def from_file(path: Path) -> Source:
-    """The tree that an earlier build left. Raises UsageError where the file cannot be read."""
-    try:
-        return Source(path.stem, path.read_bytes(), family=TREE)
-    except OSError as e:
-        raise UsageError(f"tree {path} cannot be read ({e.strerror}); give the model.tree of a build's folder") from e
 
 
 TREE = Family("tree", "model.tree", "the NumPy reference", view.load, _ask, _version, _locate)

@@ -35,7 +35,10 @@ def test_unknown_board_is_refused_with_the_list() -> None:
         ("unknown_key", "key tinyml.stack_reserv"),
         ("missing_flash", "key upload.maximum_size: Field required"),
         ("negative_ram", "key upload.maximum_ram_size: Input should be greater than 0, got -1"),
-        ("unknown_runtime", r"key tinyml.bare.runtimes.0: Input should be 'tflm', 'compiled' or 'tree', got 'onnx'"),
+        (
+            "unknown_runtime",
+            r"key tinyml.bare.runtimes.0: Input should be 'tflm', 'compiled', 'tree' or 'binary', got 'onnx'",
+        ),
     ],
 )
 def test_a_broken_board_names_the_key(defect: str, message: str) -> None:

@@ -10,9 +10,15 @@ normalisation and activations make room for the scheme's:
   Rastegari et al., "XNOR-Net: ImageNet Classification Using Binary Convolutional Neural Networks", 2016, section 3.1.
 - `xnor`: batch normalisation, sign, convolution, pooling; weights +-alpha. The same, sections 3.2 and 3.3; its K, the
   inputs' magnitudes, comes with `scale_input`. Layers that stay in full precision get a ReLU for the sign.
+- `integer_bnn`: `bnn` for firmware, integers from input to scores: every layer is binary, the input has 256 steps, and
+  the last batch normalisation is rounded to integers (docs/binary.md).
+- `integer_tnn`: the same with ternary weights, -1, 0 and +1, between the first and the last layer. Li, Zhang and Liu,
+  "Ternary Weight Networks", 2016; Alemdar et al., "Ternary Neural Networks for Resource-Efficient AI Applications",
+  2017.
 
-The first layer always sees the real input. Latent weights live in training only: the model that is returned holds +1
-and -1, alpha beside it, so that its file says what a device needs and training/binary_export.py loses nothing.
+The first layer always sees the real input, or its steps. Latent weights live in training only: the model that is
+returned holds +1 and -1, alpha beside it, so that its file says what a device needs and training/binary_export.py
+loses nothing.
 """
 
 from collections.abc import Sequence
@@ -26,6 +32,7 @@ from training import backend, binary_layers, surgery
 from training.fitting import TrainingData, fit
 from training.settings.binary import Binarize
 
+FACTOR_BITS = 9  # of the last layer's integer factors, besides the sign
 MOMENTUM = 0.9  # of batch normalisation: signs flip, and statistics over many steps would be those of other weights
 
 
@@ -46,11 +53,38 @@ def apply(model: Any, data: TrainingData, settings: Binarize) -> Any:
     where `settings.skip` names an unknown layer or leaves none to binarise.
     """
     blocks = read(model)
-    network = rebuilt(model, blocks, _chosen([block.layer.name for block in blocks], settings.skip), settings)
+    skip = [] if settings.integer else settings.skip
+    network = rebuilt(model, blocks, _chosen([block.layer.name for block in blocks], skip), settings)
+    if settings.integer:
+        _check_range(data.dataset.x_train)
     fit(network, data, settings, "binarize", settings.distillation)
     kinds = (binary_layers.layer("BinaryDense"), binary_layers.layer("BinaryConv2D"))
     learned = [layer for layer in network.layers if isinstance(layer, kinds)]
-    return surgery.rebuild(network, {layer.name: binary_layers.finished(layer) for layer in learned})
+    made = {layer.name: binary_layers.finished(layer) for layer in learned}
+    if settings.integer:
+        last = network.layers[-2]
+        made[last.name] = integer_scores(last)
+    return surgery.rebuild(network, made)
+
+
+def integer_scores(norm: Any) -> Any:
+    """An unbuilt layer of integers near a batch normalisation: factors of up to FACTOR_BITS bits and a common unit."""
+    gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())
+    factors = gamma / np.sqrt(variance + norm.epsilon)
+    exponent = int(np.ceil(np.log2(max(np.abs(factors).max(), 1e-6) / (2**FACTOR_BITS - 1))))
+    integers = [np.rint(part / 2.0**exponent) for part in (factors, beta - mean * factors)]
+    layer = binary_layers.layer("IntegerScores")(name=norm.name)
+    return surgery.with_weights(layer, [*(part.astype(np.float32) for part in integers), np.float32(exponent)])
+
+
+def _check_range(x: Any) -> None:
+    """Raises UsageError for inputs that are not what Steps takes."""
+    low, high = float(np.min(x)), float(np.max(x))
+    if low < 0 or high > 1:
+        raise UsageError(
+            f"integer schemes of binarize take inputs between 0 and 1, such as images; these lie in {low:g} to "
+            f"{high:g}: take scheme bnn, which stays on the host, or another technique"
+        )
 
 
 def custom_layers() -> dict[str, Any]:
@@ -90,10 +124,13 @@ def rebuilt(model: Any, blocks: Sequence[Block], chosen: Sequence[str], settings
     """The untrained binary network: the blocks in the scheme's order, latent weights where a layer is chosen."""
     keras = backend.keras()
     layers = keras.layers
-    signs, scaled = settings.scheme in ("bnn", "xnor"), settings.scheme in ("binary_weights", "xnor")
+    signs, scaled = (
+        settings.integer or settings.scheme in ("bnn", "xnor"),
+        settings.scheme in ("binary_weights", "xnor"),
+    )
     before = settings.scheme == "xnor"  # batch normalisation and activation before the layer, not after it
     image = layers.Input(model.inputs[0].shape[1:], name=model.inputs[0].node.layer.name)
-    x = image
+    x = binary_layers.layer("Steps")(name="steps")(image) if settings.integer else image
 
     def norm(name: str) -> Any:
         return layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")
@@ -114,7 +151,8 @@ def rebuilt(model: Any, blocks: Sequence[Block], chosen: Sequence[str], settings
             x = layers.Flatten(name=f"{name}_flatten")(x)
         if block.dropout is not None and not signed:  # a dropped sign would be neither +1 nor -1
             x = surgery.copy(block.dropout)(x)
-        x = _layer(old, binary, scaled, signed, last)(x)
+        levels = 3 if settings.scheme == "integer_tnn" and not first and not last else 2
+        x = _layer(old, binary, scaled, signed, last, levels)(x)
         if magnitude is not None:
             x = layers.Multiply(name=f"{name}_scaled")([x, magnitude])
         after = [] if last else [activation(name, signs)] if not before else [activation(name, False)] if first else []
@@ -144,13 +182,13 @@ def _chosen(names: Sequence[str], skip: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def _layer(old: Any, binary: bool, scaled: bool, signed: bool, last: bool) -> Any:
+def _layer(old: Any, binary: bool, scaled: bool, signed: bool, last: bool, levels: int) -> Any:
     """An unbuilt layer that starts from the old one's weights; only a last one in full precision has a bias."""
     kernel, *bias = old.get_weights()
     if not binary:
         return surgery.copy(old, [kernel, *bias] if last else [kernel], activation=None, use_bias=last and bool(bias))
     convolution = isinstance(old, backend.keras().layers.Conv2D)
-    own: dict[str, Any] = {"scaled": scaled}
+    own: dict[str, Any] = {"scaled": scaled, "levels": levels}
     if convolution and signed:
         own["edge"] = binary_layers.EDGE
     kind = binary_layers.layer("BinaryConv2D" if convolution else "BinaryDense")

@@ -77,7 +77,7 @@ class Project:
             (FIRMWARE / "runtimes" / ("split" if self.split else self.runtime), True),
             (FIRMWARE / "ports" / self.entry["port"], False),
         ]
-        if self.runtime == "compiled":
+        if self.runtime in ("compiled", "binary"):
             folders.append((FIRMWARE / "lib" / "kernels" / "src", True))
         shared = compilers.COMPILERS[self.board["tinyml"]["architecture"]].shared
         if self.entry["platform"] == "bare" and shared is not None:

@@ -5,6 +5,7 @@
 
 #include "kernels/add.h"
 #include "kernels/binary.h"
+#include "kernels/bits.h"
 #include "kernels/coded.h"
 #include "kernels/conv.h"
 #include "kernels/conv16.h"
