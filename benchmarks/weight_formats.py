@@ -3,8 +3,8 @@
     python benchmarks/weight_formats.py [MODEL.tflite...] [--recipe NAME...] [--output DIR]
 
 A model has two tables: a line a layer with a column a format (bytes of its constants, instructions of an inference in
-thousands; both counted, on an emulated Cortex-M4), and a line for each bound on instructions. Writes weight_formats.md,
-and for each model weight_formats_MODEL.png. Every byte of 21 vectors is compared with TFLite Micro. Exit codes: 0 done,
+thousands; both counted, on an emulated Cortex-M4), and a line for each bound on instructions. Writes results.md and a
+picture for each model, MODEL.png. Every byte of 21 vectors is compared with TFLite Micro. Exit codes: 0 done,
 2 wrong use, 4 outputs differ, 5 a tool is missing or failed.
 """
 
@@ -34,6 +34,13 @@ from convert.paths import ROOT
 BOUNDS = (1.0, 1.25, 1.5, 2.0, 3.0, 30.0)
 COLUMNS = (DENSE, LEAN, COMPACT, *FORMATS)
 _VECTORS = 20
+_HEAD = """# Weight formats, measured
+
+`python benchmarks/weight_formats.py --recipe NAME...`, arm-none-eabi-gcc -O2, instructions of the probe counted in
+Unicorn's Cortex-M4. A layer's cell: bytes of all its constants, biases and multipliers included, and instructions of
+an inference; bold is what `auto` takes under its default bound, 1.5. "Of float32" is over four bytes for each parameter
+of the model before it was compressed.
+"""
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def _page(subject: Subject, lines: Sequence[Line], section: compression_report.C
         for name in COLUMNS
         if any(name == way.format for layer in section.layers for way in (layer.dense, *layer.formats))
     ]
-    text = [f"## {subject.name}", "", f"![formats](weight_formats_{subject.name}.png)", ""]
+    text = [f"## {subject.name}", "", f"![formats]({subject.name}.png)", ""]
     text += [f"| layer | {' | '.join(used)} |", f"|---|{'---|' * len(used)}"]
     for layer in section.layers:
         ways = {way.format: way for way in (layer.dense, *layer.formats)}
@@ -176,9 +183,9 @@ def main(files: tuple[Path, ...], recipes: tuple[str, ...], output: Path) -> Non
         pages = []
         for subject in subjects:
             page, picture = of(subject, ui)
-            atomic_write(output / f"weight_formats_{subject.name}.png", picture)
+            atomic_write(output / f"{subject.name}.png", picture)
             pages.append(page)
-        atomic_write(output / "weight_formats.md", "\n".join(pages))
+        atomic_write(output / "results.md", "\n".join([_HEAD, *pages]))
     except PipelineError as e:
         click.echo(f"error: {e}", err=True)
         sys.exit(e.exit_code)

@@ -263,7 +263,9 @@ def _stand_ins(weights: Array, layout: Layout) -> Iterator[Values]:
 
 def _laid(weights: Array, values: Values, layout: Layout) -> Packed | None:
     if layout.positions == "all":
-        return coded(weights) if layout.coded_values else everything(values)
+        if layout.coded_values:
+            return coded(weights)
+        return everything(values) if values.zero or (weights != 0).all() else None
     if layout.positions == "gaps":
         if layout.coded_positions:
             return coded_gaps(weights, None if layout.coded_values else values)

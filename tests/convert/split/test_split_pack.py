@@ -11,7 +11,7 @@ from split_host import other_weights
 
 from convert import boards, graph, weights
 from convert import build as build_command
-from convert.compress import NONE
+from convert.compress import NONE, Compress
 from convert.errors import UsageError
 from convert.graph import Graph
 from convert.split import build, ed25519, header
@@ -37,10 +37,10 @@ def net(amplitude: int, seed: int = 1, columns: int = COLUMNS, rows: int = 8) ->
     return tflite(tensors, [Op("FULLY_CONNECTED", [0, 1, 2], [3], "FullyConnectedOptions")], [0], [3])
 
 
-def firmware(data: bytes, folder: Path, split: build.Split | None = None) -> Path:
+def firmware(data: bytes, folder: Path, split: build.Split | None = None, compress: Compress = NONE) -> Path:
     """What a split build leaves in its output folder, without the firmware itself."""
     folder.mkdir()
-    build.produce(NANO, graph.load(data), "speed", NONE, {}, split or build.Split(), folder)
+    build.produce(NANO, graph.load(data), "speed", compress, {}, split or build.Split(), folder)
     (folder / "model.tflite").write_bytes(data)
     return folder
 
@@ -67,6 +67,23 @@ def test_a_firmware_for_any_weights(tmp_path: Path) -> None:
     for amplitude in (1, 60, 127, 128):
         made = build.pack(build.load(folder), graph.load(net(amplitude)), 2, {}, None)
         assert header.check(made, build.load(folder).plan.hash).sequence == 2
+
+
+@pytest.mark.parametrize("mode", ["int4", "bitmap", "rans"])
+def test_streams_of_other_weights_go_into_the_same_firmware(mode: str, tmp_path: Path) -> None:
+    folder = firmware(net(7), tmp_path / "firmware", compress=Compress(mode))
+    new = graph.load(net(7, seed=2))
+    kept = kernels(new, folder)
+    assert kept == kernels(graph.load(net(7)), folder) != kernels(new, None)
+    made = build.pack(build.load(folder), new, 2, {}, None)
+    assert header.check(made, build.load(folder).plan.hash).sequence == 2
+    with pytest.raises(UsageError, match="this model needs new firmware"):
+        build.pack(build.load(folder), graph.load(net(127) if mode == "int4" else net(7, columns=8)), 2, {}, None)
+
+
+def test_formats_are_not_for_any_weights(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave one of them out"):
+        firmware(net(7), tmp_path / "firmware", build.Split(any_weights=True), Compress("int4"))
 
 
 def test_weights_that_a_kernel_cannot_take_need_new_firmware(tmp_path: Path) -> None:

@@ -198,7 +198,8 @@ def test_formats_run_on_this_machine() -> None:
 
 @pytest.mark.parametrize("target", ["portable", "cortex_m4"])
 def test_other_weights_take_the_kernels_that_are_pinned(target: Target) -> None:
-    patterns = ("int4", "sparse_few", "two_of_four", "blocks", "few", "sparse")
+    # Of other patterns the number of values, and so of bits, may be another one.
+    patterns = ("int4", "two_of_four", "blocks", "whole")
     first, second = network(*patterns), network(*patterns, seed=4)
     for mode in catalogue.FORMATS:
         model = compile_model(first, target, "speed", Compress(mode))
@@ -206,10 +207,7 @@ def test_other_weights_take_the_kernels_that_are_pinned(target: Target) -> None:
         again = compile_model(first, target, pinned=pinned)
         assert [layer.kernel for layer in again.lowered] == [layer.kernel for layer in model.lowered]
         other = compile_model(second, target, pinned=pinned)
-        same = [a.kernel == b.kernel for a, b in zip(other.lowered, model.lowered, strict=True)]
-        assert sum(same) >= len(same) - 1, (
-            mode
-        )  # the number of bits, or of bytes of a count, may not do for other weights
+        assert [layer.kernel for layer in other.lowered] == [layer.kernel for layer in model.lowered], mode
         x = vectors.computed(second, 3).inputs
         expected, _ = host.run(compile_model(second), x)
         if target == "portable":
