@@ -66,6 +66,11 @@ def _wide_gaps(weights: Array) -> Iterator[Packed | None]:
         yield packing.gaps(weights, values, extra_bits=1)
 
 
+def _byte_gaps(weights: Array) -> Iterator[Packed | None]:
+    for values in _values(weights):
+        yield packing.gaps(weights, values, bits=8)
+
+
 def _bitmap(weights: Array) -> Iterator[Packed | None]:
     for values in _values(weights):
         yield packing.bitmap(weights, values)
@@ -116,6 +121,7 @@ FORMATS: Mapping[str, _Variants] = {
     "codebook": _codebook,
     "gaps": _gaps,
     "wide_gaps": _wide_gaps,
+    "byte_gaps": _byte_gaps,
     "bitmap": _bitmap,
     "two_of_four": _two_of_four,
     "blocks": _blocks,

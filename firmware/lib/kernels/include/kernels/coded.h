@@ -133,6 +133,19 @@ KERNELS_CODED_INLINE uint32_t kernels_coded_field(kernels_coded_group group, ker
   return group.high >> (at - 8 * (bits - 4)) & mask;
 }
 
+/* A pointer and byte `k` of a word: one instruction with the DSP extension. */
+KERNELS_CODED_INLINE const int8_t *kernels_coded_add_byte(const int8_t *x, uint32_t word, kernels_int k) {
+#if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+  if (k == 0) __asm__("uxtab %0, %0, %1" : "+r"(x) : "r"(word));
+  if (k == 1) __asm__("uxtab %0, %0, %1, ror #8" : "+r"(x) : "r"(word));
+  if (k == 2) __asm__("uxtab %0, %0, %1, ror #16" : "+r"(x) : "r"(word));
+  if (k == 3) __asm__("uxtab %0, %0, %1, ror #24" : "+r"(x) : "r"(word));
+  return x;
+#else
+  return x + (word >> (8 * k) & 255u);
+#endif
+}
+
 /* The weight that a field stands for. */
 KERNELS_CODED_INLINE int32_t kernels_coded_value(const kernels_coded_format f, uint32_t field,
                                                  const KERNELS_FLASH int8_t *table) {
@@ -197,7 +210,11 @@ KERNELS_CODED_INLINE void kernels_coded_record(const kernels_coded_format f, ker
   const int32_t weight = kernels_coded_value(f, kernels_coded_field(what, k, f.value_bits), s->table);
   if (f.positions == KERNELS_CODED_GAPS) {
     /* The inputs of the weights themselves are in `k`, and are stepped over with the group. */
-    s->x += (kernels_int)kernels_coded_field(where, k, f.position_bits) * step;
+    if (f.position_bits == 8 && step == 1) {
+      s->x = kernels_coded_add_byte(s->x, k < 4 ? where.low : where.high, k & 3);
+    } else {
+      s->x += (kernels_int)kernels_coded_field(where, k, f.position_bits) * step;
+    }
     kernels_coded_multiply(f, tile, s->x + k * step, weight, s->sums);
   } else if (f.positions == KERNELS_CODED_TWO_OF_FOUR) {
     const kernels_int place = 4 * (k / 2) + (kernels_int)kernels_coded_field(where, k, 2);
