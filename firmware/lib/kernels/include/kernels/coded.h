@@ -407,7 +407,8 @@ KERNELS_CODED_INLINE void kernels_coded_channel(const kernels_coded_format f, ke
   }
 }
 
-/* The outputs of one channel for the first `pixels` sums, `stride` bytes from one to the next. */
+/* The outputs of one channel for the first `pixels` sums, `stride` bytes from one to the next. `right`: every shift is
+ * known to be -2 or less. */
 KERNELS_CODED_INLINE void kernels_coded_outputs(int right, const kernels_output_stage *stage, kernels_int channel,
                                                 const int32_t *sums, kernels_int pixels, kernels_int stride,
                                                 int8_t *output) {
@@ -416,8 +417,8 @@ KERNELS_CODED_INLINE void kernels_coded_outputs(int right, const kernels_output_
   const int shift = stage->shift[i];
   for (kernels_int p = 0; p < pixels; p++, output += stride) {
     const int32_t sum = fixed_add(sums[p], bias);
-    const int32_t x =
-        right ? fixed_multiply_right(sum, multiplier, (unsigned)(-2 - shift)) : fixed_multiply(sum, multiplier, shift);
+    const int32_t x = right || shift <= -2 ? fixed_multiply_right(sum, multiplier, (unsigned)(-2 - shift))
+                                           : fixed_multiply(sum, multiplier, shift);
     *output = (int8_t)fixed_clamp(fixed_add(x, stage->zero_point), stage->minimum, stage->maximum);
   }
 }

@@ -10,11 +10,21 @@
 #define GROUP 16
 #define NIBBLES 0xF0F0F0F0u
 
-INLINE int32_t smlad(int32_t x, int32_t y, int32_t sum) {
-  int32_t result;
-  __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(x), "r"(y), "r"(sum));
-  return result;
-}
+/* Adds the products of a pixel's eight inputs, `at` bytes from `in` on, to `sum`. One piece of assembly, since
+ * compilers load word by word. */
+#define EIGHT(sum, in, at)                                                                                        \
+  do {                                                                                                            \
+    int32_t x, y;                                                                                                 \
+    __asm__(                                                                                                      \
+        "ldrd %1, %2, [%3, %8]\n\t"                                                                               \
+        "smlad %0, %1, %4, %0\n\t"                                                                                \
+        "smlad %0, %2, %5, %0\n\t"                                                                                \
+        "ldrd %1, %2, [%3, %9]\n\t"                                                                               \
+        "smlad %0, %1, %6, %0\n\t"                                                                                \
+        "smlad %0, %2, %7, %0"                                                                                    \
+        : "+&r"(sum), "=&r"(x), "=&r"(y)                                                                          \
+        : "r"(in), "r"(w0), "r"(w1), "r"(w2), "r"(w3), "i"(at), "i"((at) + 8), "m"(*(const int32_t(*)[16])(in))); \
+  } while (0)
 
 /* The lower halfwords of two words, and the upper ones. */
 INLINE int32_t lower(int32_t first, int32_t second) {
@@ -66,11 +76,11 @@ INLINE void pixels_of(const kernels_coded_weights *w, int32_t tile, const int8_t
       const uint32_t even = word << 4 & NIBBLES, odd = word & NIBBLES;
       const int32_t w0 = kernels_m4_sxtb16(even), w1 = kernels_m4_sxtb16_odd(even);
       const int32_t w2 = kernels_m4_sxtb16(odd), w3 = kernels_m4_sxtb16_odd(odd);
-      s0 = smlad(in[3], w3, smlad(in[2], w2, smlad(in[1], w1, smlad(in[0], w0, s0))));
+      EIGHT(s0, in, 0);
       if (tile > 1) {
-        s1 = smlad(in[7], w3, smlad(in[6], w2, smlad(in[5], w1, smlad(in[4], w0, s1))));
-        s2 = smlad(in[11], w3, smlad(in[10], w2, smlad(in[9], w1, smlad(in[8], w0, s2))));
-        s3 = smlad(in[15], w3, smlad(in[14], w2, smlad(in[13], w1, smlad(in[12], w0, s3))));
+        EIGHT(s1, in, 16);
+        EIGHT(s2, in, 32);
+        EIGHT(s3, in, 48);
       }
       in += 4 * tile;
       if (--left == 0) break;
