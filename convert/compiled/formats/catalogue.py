@@ -265,6 +265,11 @@ def _layer(
     return overlap.overlapping(coded, overlap.rows(rows, depth, channels, block=TILE))
 
 
+def is_coded(layer: Layer) -> bool:
+    """Whether a layer's kernel decodes weights."""
+    return bool(layer.definition) or (layer.kernel or "").startswith(INT4)
+
+
 def stored(layer: Layer) -> int:
     """Bytes of flash that a layer's constants take, the alignment of wide weights left out."""
     return int(np.sum([c.values.nbytes for c in layer.constants]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from convert.compiled import cortex_m4, device, placement
 from convert.compiled.formats import counting
-from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN, Option, as_kernel, lean, options, stored
+from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN, Option, as_kernel, is_coded, lean, options, stored
 from convert.compiled.formats.counting import Counted
 from convert.compiled.formats.depthwise import COMPACT, compact
 from convert.compiled.formats.figures import Figures, LayerChoice
@@ -124,7 +124,7 @@ def _choice(
         ]
         layers.append(given[way - 1].layer if way else layer)
         chosen = known[way]
-        if layers[-1].definition and chosen is not None:
+        if is_coded(layers[-1]) and chosen is not None:
             code |= chosen.code
         if given:
             decided.append(
