@@ -1,6 +1,6 @@
 """Ways to store weights in the compiled runtime: bytes and instructions of every format, and what `auto` makes of them.
 
-    python benchmarks/weight_formats.py [MODEL.tflite...] [--recipe NAME...] [--output DIR]
+    python benchmarks/weight_formats.py [MODEL.tflite...] [--recipe NAME...] [--zeros SHARE...] [--output DIR]
 
 A model has two tables: a line a layer with a column a format (bytes of its constants, instructions of an inference in
 thousands; both counted, on an emulated Cortex-M4), and a line for each bound on instructions. Writes results.md and a
@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks import models
-from convert import compiled, compression_report, golden, graph, vectors
+from convert import compiled, compression_report, golden, graph, quantize, vectors
 from convert.cache import Cache, atomic_write
 from convert.compiled import device
 from convert.compiled.formats.catalogue import DENSE, FORMATS, LEAN
@@ -30,10 +30,12 @@ from convert.compress import NONE, Compress
 from convert.console import Ui
 from convert.errors import OutputsDifferError, PipelineError, UsageError
 from convert.paths import ROOT
+from training import backend
 
 BOUNDS = (1.0, 1.25, 1.5, 2.0, 3.0, 30.0)
 COLUMNS = (DENSE, LEAN, COMPACT, *FORMATS)
 _VECTORS = 20
+_SEED = 7
 _HEAD = """# Weight formats, measured
 
 `python benchmarks/weight_formats.py --recipe NAME...`, arm-none-eabi-gcc -O2, instructions of the probe counted in
@@ -163,6 +165,18 @@ def from_recipe(name: str) -> Subject:
     return Subject(recipe.name, built, int(network.count_params()))
 
 
+def random_layer(zeros: float) -> Subject:
+    """A dense layer of 784 inputs and 128 outputs, a share of whose random weights is zero."""
+    keras = backend.keras()
+    keras.utils.set_random_seed(_SEED)
+    rng = np.random.default_rng(_SEED)
+    model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128)])
+    weights = rng.normal(0, 0.1, (784, 128)) * (rng.random((784, 128)) >= zeros)
+    model.layers[0].set_weights([weights, rng.normal(0, 0.1, 128)])
+    tflite = quantize.to_int8(model, rng.normal(0, 1, (64, 784)).astype(np.float32))
+    return Subject(f"dense_{100 * zeros:.0f}", tflite, model.count_params())
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument(
     "files", metavar="[MODEL.tflite]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -170,16 +184,23 @@ def from_recipe(name: str) -> Subject:
 @click.option(
     "--recipe", "recipes", multiple=True, metavar="NAME", help="Measure this recipe's model; may be repeated."
 )
+@click.option(
+    "--zeros",
+    multiple=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Measure a dense layer with random weights, this share of them zero; may be repeated.",
+)
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "build" / "weight_formats")
-def main(files: tuple[Path, ...], recipes: tuple[str, ...], output: Path) -> None:
+def main(files: tuple[Path, ...], recipes: tuple[str, ...], zeros: tuple[float, ...], output: Path) -> None:
     """Measure every way to store the weights of models."""
-    if not files and not recipes:
-        raise click.UsageError("name .tflite files, or recipes with --recipe")
+    if not files and not recipes and not zeros:
+        raise click.UsageError("name .tflite files, recipes with --recipe, or shares with --zeros")
     console = Console()
     ui = Ui(console)
     try:
         subjects = [Subject(path.stem, path.read_bytes()) for path in files]
         subjects += [from_recipe(name) for name in recipes]
+        subjects += [random_layer(share) for share in zeros]
         pages = []
         for subject in subjects:
             page, picture = of(subject, ui)
