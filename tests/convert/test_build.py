@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from convert import build, smoke, toolchain
+from convert.compiled import placement
 from convert.paths import BOARDS
 
 needs_emulator = pytest.mark.skipif(
@@ -114,6 +115,7 @@ def test_a_second_run_is_cached_and_gives_the_same_bytes(digits: Path, tmp_path:
         assert (digits / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
+@pytest.mark.skipif(not placement.solver_present(), reason="OR-tools has no wheel for this Python")
 @pytest.mark.slow
 @needs_emulator
 def test_stored_weights_are_reported_and_answer_alike(digits: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from convert.compiled.model import Target
 from convert.compress import NONE, Compress
 from convert.errors import ToolError, UsageError
 
+needs_solver = pytest.mark.skipif(not placement.solver_present(), reason="OR-tools has no wheel for this Python")
+
 
 def network(*patterns: str, seed: int = 3) -> graph.Graph:
     """A dense layer of each pattern on one input."""
@@ -43,6 +45,7 @@ def synthetic(seed: int):
     return count
 
 
+@needs_solver
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("bound", [0.7, 1.0, 1.5])
 def test_auto_is_as_good_as_trying_everything(monkeypatch: pytest.MonkeyPatch, seed: int, bound: float) -> None:
@@ -79,6 +82,7 @@ def test_auto_is_as_good_as_trying_everything(monkeypatch: pytest.MonkeyPatch, s
     assert flash(picks) == min(map(flash, allowed))
 
 
+@needs_solver
 @needs_device
 def test_the_counts_are_those_of_the_model_that_is_built() -> None:
     g = network("sparse_few", "blocks", "few")
@@ -96,6 +100,7 @@ def test_the_counts_are_those_of_the_model_that_is_built() -> None:
     assert model.decoder_bytes == sum(code)
 
 
+@needs_solver
 @needs_device
 def test_auto_saves_flash_and_keeps_to_its_bound() -> None:
     g = network("sparse_few", "sparse", "whole")
@@ -142,6 +147,7 @@ def test_unknown_format() -> None:
         compile_model(network("sparse"), "portable", "speed", Compress("zip"))
 
 
+@needs_solver
 def test_auto_without_a_cross_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device.compilers, "missing", lambda _: "arm-none-eabi-gcc is not on the PATH")
     monkeypatch.setenv("TINYML_CACHE", "/nonexistent")
