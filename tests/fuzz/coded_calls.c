@@ -147,10 +147,11 @@ static void run_coded(const test_case *t) {
   any = format;
   /* Where all is symbols there is no first stream. */
   const uint8_t *stream = n[STREAM_BYTES] > 2 * KERNELS_CODED_PAD ? t->stream : NULL;
+  const uint8_t *code = n[CODE_BYTES] ? t->code : NULL; /* without symbols there is no second */
   const kernels_rans_model gaps = {t->slots[0], t->entries[0], n[GAPS_SHIFT]};
   const kernels_rans_model values = {t->slots[1], t->entries[1], n[VALUES_SHIFT]};
   const kernels_coded_weights weights = {n[DEPTH], n[CHANNELS], stream, t->table,   n[TABLE_STEP],
-                                         t->code,  gaps,        values, stage_of(t)};
+                                         code,     gaps,        values, stage_of(t)};
   if (n[CONV]) {
     const kernels_coded_conv_params params = {window_of(t), n[INPUT_CHANNELS], n[INPUT_ZERO_POINT], weights};
     coded_conv(&params, t->input, t->scratch, t->coded);

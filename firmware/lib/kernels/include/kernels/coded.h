@@ -72,10 +72,10 @@ typedef struct {
 typedef struct {
   kernels_int depth; /* weights of an output channel */
   kernels_int channels;
-  const KERNELS_FLASH uint8_t *stream; /* begins with the pad */
+  const KERNELS_FLASH uint8_t *stream; /* begins with the pad; 0: there is none, all is symbols */
   const KERNELS_FLASH int8_t *table;
   kernels_int table_step;            /* entries from a channel's table to the next one's; 0: one table */
-  const KERNELS_FLASH uint8_t *code; /* of symbols */
+  const KERNELS_FLASH uint8_t *code; /* of symbols; 0: there are none */
   kernels_rans_model gaps;
   kernels_rans_model values;
   kernels_output_stage stage;
