@@ -83,13 +83,13 @@ SENTENCES = {
     "or wav_folder; did you mean 'digits'?",
     "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
     "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
-    "unknown_key_at_top": "unknown key sede; allowed here are comparison, compress, data, description, firmware, model, name, "
-    "preprocessing, require, seed or train; did you mean 'seed'?",
+    "unknown_key_at_top": "unknown key sede; allowed here are comparison, compress, data, description, firmware, model, "
+    "name, preprocessing, require, seed or train; did you mean 'seed'?",
     "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
     "unknown_student": f'compress[0].student.architecture = "lenets" is unknown; allowed are {ARCHITECTURES}; '
     "did you mean 'lenet'?",
-    "unknown_table": "unknown key requires; allowed here are comparison, compress, data, description, firmware, model, name, "
-    "preprocessing, require, seed or train; did you mean 'require'?",
+    "unknown_table": "unknown key requires; allowed here are comparison, compress, data, description, firmware, model, "
+    "name, preprocessing, require, seed or train; did you mean 'require'?",
     "unknown_technique": f'compress[0].technique = "prunes" is unknown; allowed are {TECHNIQUES}; '
     "did you mean 'prune'?",
     "value_as_table": "train = 3 is of the wrong type; it must be a table",

@@ -173,9 +173,11 @@ def _layout(kernel: str) -> packing.Layout:
 def lean(dense: Layer, kernels: Sequence[Layer]) -> list[Option]:
     """The kernel of `kernels` whose constants take the fewest bytes, where that is not the one of `dense`.
 
-    Fast kernels hold weights as they read them, some in 16 bits, with several words a channel.
+    Fast kernels hold weights as they read them, some in 16 bits, with several words a channel. What needs more scratch
+    memory is left out: flash must not be bought with RAM.
     """
-    least = min(kernels, key=stored, default=dense)
+    allowed = [layer for layer in kernels if layer.scratch_bytes <= dense.scratch_bytes]
+    least = min(allowed, key=stored, default=dense)
     return [Option(LEAN, least)] if stored(least) < stored(dense) else []
 
 
