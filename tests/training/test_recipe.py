@@ -83,8 +83,8 @@ SENTENCES = {
     "or wav_folder; did you mean 'digits'?",
     "unknown_key": "unknown key train.learning_rat; allowed here are augment, batch_size, epochs, label_smoothing, "
     "learning_rate, schedule or warmup; did you mean 'learning_rate'?",
-    "unknown_key_at_top": "unknown key sede; allowed here are comparison, compress, data, description, firmware, model, "
-    "name, preprocessing, require, seed or train; did you mean 'seed'?",
+    "unknown_key_at_top": "unknown key sede; allowed here are comparison, compress, data, description, firmware, "
+    "model, name, preprocessing, require, seed or train; did you mean 'seed'?",
     "unknown_schedule": "train.schedule = \"step\" is not allowed; allowed are 'cosine' or 'constant'",
     "unknown_student": f'compress[0].student.architecture = "lenets" is unknown; allowed are {ARCHITECTURES}; '
     "did you mean 'lenet'?",
