@@ -65,6 +65,7 @@ SENTENCES = {
     "pruning_target_twice": "compress[0]: iterative_prune has both sparsity and quality; give one of the two",
     "quality_with_global_scope": 'compress[0]: quality sets thresholds, not targets; leave scope = "global" and '
     "layers out",
+    "no_instructions_allowed": "firmware.max_instructions = 0.0 is out of range; it must be greater than 0.0",
     "n_not_less_than_m": "compress[0]: n = 4 of m = 4 leaves no zeros; n must be less than m",
     "depthwise_n_of_m": 'compress[0]: depthwise kernels have one input channel and no n of m; use pattern = "blocks"',
     "block_of_one_weight": "compress[0]: block = [1, 1] is no block; use prune or iterative_prune for single weights",
