@@ -16,7 +16,7 @@ from convert.compiled import cortex_m4, device, host, memory
 from convert.compiled.formats import catalogue, depthwise
 from convert.compiled.formats.catalogue import stored
 from convert.compiled.layer import Layer
-from convert.compiled.model import CompiledModel
+from convert.compiled.model import CompiledModel, Target
 from convert.compiled.placement import align
 from convert.graph import Graph
 from convert.paths import ROOT
@@ -82,7 +82,9 @@ def _spread_out(compiled: CompiledModel, layers: Sequence[Layer]) -> CompiledMod
     plan = memory.ModelPlan(tensors, scratch, at, at, at, everything, ())
     # Numbers of their own, or their constants would share names.
     calls = tuple(replace(layer, op=replace(layer.op, index=k)) for k, layer in enumerate(layers))
-    return replace(compiled, lowered=calls, plan=plan)
+    # An AVR's stand-in reads flash as it reads RAM.
+    target: Target = "portable" if compiled.target == "avr" else compiled.target
+    return replace(compiled, lowered=calls, plan=plan, target=target)
 
 
 def _run(compiled: CompiledModel) -> list[Counted]:

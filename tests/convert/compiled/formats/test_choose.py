@@ -120,6 +120,14 @@ def test_auto_saves_flash_and_keeps_to_its_bound() -> None:
     assert np.array_equal(device.run(model, x)[0], device.run(dense, x)[0])
 
 
+@needs_device
+@needs_solver
+def test_an_avr_has_a_stand_in() -> None:
+    model = compile_model(network("sparse_few", "few"), "avr", "speed", Compress("auto", 3.0))
+    assert {layer.chosen for layer in model.formats} - {"dense"}
+    assert all(layer.taken.instructions for layer in model.formats)
+
+
 def test_a_format_leaves_alone_what_it_would_make_larger() -> None:
     model = compile_model(network("sparse", "whole"), "portable", "speed", Compress("gaps"))
     assert [layer.chosen for layer in model.formats] == ["gaps"]
