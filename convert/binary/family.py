@@ -5,30 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from convert import cache, graph, vectors
+from convert import cache, judged, vectors
 from convert.binary import container, host, net, reference, view
 from convert.binary.net import BitConv, ImageConv, Layer, Net, Pool, Scores, Window
-from convert.errors import OutputsDifferError, PipelineError, UsageError
-from convert.golden import Progress
-from convert.source import Answers, Bytes, Family, Floats
-
-
-def _ask(g: graph.Graph, inputs: Bytes, progress: Progress, _apart: bool) -> Answers:
-    scores = reference.run(view.net_of(g), inputs.view(np.int8))
-    progress(len(inputs), len(inputs))
-    return Answers(np.ascontiguousarray(scores).view(np.uint8), None, False)
-
-
-def _locate(g: graph.Graph, inputs: Bytes) -> str:
-    """Whether the C that differs on a device differs here too."""
-    found, x = view.net_of(g), inputs.view(np.int8)
-    try:
-        same = np.array_equal(host.run(found, x), reference.run(found, x))
-    except PipelineError as e:
-        return f"(The same C could not be run here: {e})"
-    if same:
-        return "The portable C agrees on this machine, so the board's kernels, compiler, port or emulator are at fault."
-    return "The C differs on this machine too."
+from convert.errors import OutputsDifferError, UsageError
+from convert.source import Family, Floats
 
 
 def _version() -> str:
@@ -90,4 +71,17 @@ def from_trained(parts: Sequence[Mapping[str, Any]], x: Floats, scores: Floats) 
     return data
 
 
-BINARY = Family("binary network", "model.bits", "the NumPy reference", view.load, _ask, _version, _locate)
+BINARY = Family(
+    "binary network",
+    "model.bits",
+    "the NumPy reference",
+    view.load,
+    judged.ask(view.net_of, reference.run),
+    _version,
+    judged.locate(
+        view.net_of,
+        reference.run,
+        lambda found, x: host.run(found, x),
+        "The portable C agrees on this machine, so the board's kernels, compiler, port or emulator are at fault.",
+    ),
+)

@@ -1,16 +1,12 @@
 """Build a network's C for this machine and run it: for tests, and to tell it from compiler, port and emulator."""
 
-import subprocess
 import tempfile
 from pathlib import Path
-
-import numpy as np
 
 from convert import emit
 from convert.binary import source
 from convert.binary.net import Int8, Int32, Net
-from convert.compiled.host import KERNELS, SANITIZERS, WARNINGS, call, compiler, kernels
-from convert.errors import ToolError
+from convert.compiled.host import KERNELS, SANITIZERS, WARNINGS, call, compiler, kernels, scores
 from convert.paths import FIRMWARE
 
 RUNTIME = FIRMWARE / "runtimes" / "binary"
@@ -38,11 +34,7 @@ def build(net: Net, folder: Path, *, sanitize: bool = False) -> Path:
 
 def call_program(program: Path, net: Net, x: Int8, timeout: float = 600.0) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features) from a program that `build` made."""
-    done = subprocess.run([str(program)], input=x.tobytes(), capture_output=True, timeout=timeout, check=False)
-    if done.returncode or len(done.stdout) != 4 * net.classes * len(x):
-        reason = done.stderr.decode(errors="replace")[-4000:]
-        raise ToolError(f"the binary network failed with exit code {done.returncode} on this machine: {reason}")
-    return np.frombuffer(done.stdout, "<i4").reshape(len(x), net.classes)
+    return scores(program, x, net.classes, "the binary network", timeout)
 
 
 def run(net: Net, x: Int8, *, sanitize: bool = False) -> Int32:

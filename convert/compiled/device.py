@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,21 +99,48 @@ def build(compiled: CompiledModel, folder: Path, *, layers: bool = False, core: 
     files = {**compiled.render(), "device_main.c": emit.render("compiled/device_main.c.j2", {})}
     files["poison.h"] = poison.render(compiled)
     emit.write_tree(folder / "src", files)
-    options = flags(compiled.optimize, core)
-    objects = kernels(compiled, core)
-    places = {
-        **{"flash_origin": core.flash, "flash_size": core.memory},
-        **{"ram_origin": core.ram, "ram_size": core.memory},
-    }
+    sources = [folder / "src" / "compiled_model.c", folder / "src" / "device_main.c", host.RUNTIME / "inference.c"]
+    options = [*flags(compiled.optimize, core), *(["-DINFERENCE_TRACE"] if layers else [])]
+    return link(folder, sources, kernels(compiled, core), options, core)
+
+
+def link(folder: Path, sources: Sequence[Path], objects: Sequence[Path], options: Sequence[str], core: Core) -> Path:
+    """Link sources, with headers in `folder`/src, and objects for a bare core; returns the ELF file in `folder`.
+
+    Raises ToolError if the cross compiler fails.
+    """
+    places = {"flash_origin": core.flash, "flash_size": core.memory, "ram_origin": core.ram, "ram_size": core.memory}
     own = [*options, "-I", str(folder / "src"), "--specs=nano.specs", "-nostartfiles", "-T", str(PORT / "link.ld")]
     own += ["-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments", f"-Wl,-Map,{folder / 'model.map'}"]
     own += [f"-Wl,--defsym=__{name}={value:#x}" for name, value in places.items()]
-    own += ["-DINFERENCE_TRACE"] if layers else []
-    sources = [folder / "src" / "compiled_model.c", folder / "src" / "device_main.c", host.RUNTIME / "inference.c"]
-    sources += sorted(PORT.glob("*.c"))
     elf = folder / "model.elf"
-    host.call([f"{PREFIX}gcc", *own, *map(str, [*sources, *objects]), "-o", str(elf)], f"compiling for {core.cpu[0]}")
+    everything = map(str, [*sources, *sorted(PORT.glob("*.c")), *objects])
+    host.call([f"{PREFIX}gcc", *own, *everything, "-o", str(elf)], f"compiling for {core.cpu[0]}")
     return elf
+
+
+def in_qemu(make: Callable[[Path], Path], inputs: bytes, core: Core, what: str, timeout: float) -> bytes:
+    """What an image writes to its file `out` for the file `in`, in a machine of QEMU's; `make` builds it in a folder.
+
+    `what` names the model. Raises ToolError if QEMU is missing, or the program fails.
+    """
+    tool = shutil.which(QEMU)
+    if tool is None:
+        raise ToolError(f"{QEMU} is not on the PATH; on Debian or Ubuntu run: apt-get install qemu-system-arm")
+    with tempfile.TemporaryDirectory(prefix="device-") as name:
+        folder = Path(name)
+        elf = make(folder)
+        (folder / "in").write_bytes(inputs)
+        command = [tool, *core.machine, "-display", "none", "-monitor", "none", "-serial", "none"]
+        command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired as e:
+            raise ToolError(f"{what} did not end within {timeout:g} s in QEMU") from e
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace")[-4000:]
+            raise ToolError(f"{what} failed with exit code {done.returncode} in QEMU: {reason}")
+        return (folder / "out").read_bytes()
 
 
 def run(
@@ -129,24 +156,14 @@ def run(
     Raises ToolError if the compiler or QEMU is missing, or the program fails; ValueError for vectors of the wrong size.
     """
     host.check_vectors(compiled, inputs)
-    tool = shutil.which(QEMU)
-    if tool is None:
-        raise ToolError(f"{QEMU} is not on the PATH; on Debian or Ubuntu run: apt-get install qemu-system-arm")
-    with tempfile.TemporaryDirectory(prefix="compiled-model-") as name:
-        folder = Path(name)
-        elf = build(compiled, folder, layers=layers, core=core)
-        (folder / "in").write_bytes(inputs.tobytes())
-        command = [tool, *core.machine, "-display", "none", "-monitor", "none", "-serial", "none"]
-        command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(elf)]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired as e:
-            raise ToolError(f"the compiled model did not end within {timeout:g} s in QEMU") from e
-        if done.returncode:
-            reason = done.stderr.decode(errors="replace")[-4000:]
-            raise ToolError(f"the compiled model failed with exit code {done.returncode} in QEMU: {reason}")
-        raw = np.frombuffer((folder / "out").read_bytes(), np.uint8)
-    return host.split(compiled, raw, len(inputs), layers)
+    raw = in_qemu(
+        lambda folder: build(compiled, folder, layers=layers, core=core),
+        inputs.tobytes(),
+        core,
+        "the compiled model",
+        timeout,
+    )
+    return host.split(compiled, np.frombuffer(raw, np.uint8), len(inputs), layers)
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """A straight run of instructions, as Unicorn translates it."""
 
     instructions: int
@@ -188,12 +205,12 @@ def _capstone() -> Any:
     return disassembler
 
 
-def _decode(code: bytes, address: int) -> _Block:
+def _decode(code: bytes, address: int) -> Block:
     listing = list(_capstone().disasm(code, address))
     if sum(i.size for i in listing) != len(code):
         raise ToolError(f"capstone cannot decode the instructions at {address:#x}: {code.hex()}")
     names = Counter(timing.base(i) for i in listing)
-    return _Block(len(listing), sum(timing.cycles(listing)), names, timing.refill(listing[-1]))
+    return Block(len(listing), sum(timing.cycles(listing)), names, timing.refill(listing[-1]))
 
 
 def profile(compiled: CompiledModel, vector: host.Bytes, *, core: Core = CORTEX_M4, timeout: float = 600.0) -> Profile:
@@ -210,83 +227,103 @@ def profile(compiled: CompiledModel, vector: host.Bytes, *, core: Core = CORTEX_
     return _Run(compiled, program, timeout).profile(vector)
 
 
-class _Run:
-    """An image in Unicorn, started and stopped before its application."""
+class Machine:
+    """An image in Unicorn's Cortex-M4, started and stopped before its application; `what` names it in errors.
 
-    def __init__(self, compiled: CompiledModel, program: cortex_m.Program, timeout: float) -> None:
+    Raises ToolError if Unicorn is missing, or the program fails.
+    """
+
+    def __init__(self, program: cortex_m.Program, what: str, deadline: float) -> None:
         try:
             import unicorn
             import unicorn.arm_const as arm
         except ImportError as e:
             raise ToolError("the unicorn package is missing; run: pip install unicorn") from e
-        self.compiled, self.program, self.unicorn, self.arm = compiled, program, unicorn, arm
-        self.deadline = time.monotonic() + timeout
+        self.program, self.what, self.unicorn, self.arm = program, what, unicorn, arm
         self.uc = cortex_m.machine(unicorn, program, [(_FLASH, _MEMORY, True), (_RAM, _MEMORY, False), (*_CORE, False)])
-        self.stack_top = int.from_bytes(self.uc.mem_read(_FLASH, 4), "little")
-        self.uc.reg_write(arm.UC_ARM_REG_SP, self.stack_top)
-        self._go(self._address("Reset_Handler"), self._address("app_run"))
+        self.uc.reg_write(arm.UC_ARM_REG_SP, int.from_bytes(self.uc.mem_read(_FLASH, 4), "little"))
+        self.back = self.address("app_run")
+        self._go(self.address("Reset_Handler"), deadline)
 
-    def _address(self, name: str) -> int:
+    def address(self, name: str) -> int:
+        """Where a function or a variable lies, without the Thumb bit."""
         found = self.program.address(name)
         if found is None:
             raise ToolError(f"the image has no symbol {name}")
         return found
 
-    def _go(self, start: int, until: int) -> None:
+    def _go(self, start: int, deadline: float) -> None:
         try:
-            with cortex_m.stopping(self.uc, self.deadline):
-                self.uc.emu_start(start | 1, until)
+            with cortex_m.stopping(self.uc, deadline):
+                self.uc.emu_start(start | 1, self.back)
         except self.unicorn.UcError as e:
             pc = self.uc.reg_read(self.arm.UC_ARM_REG_PC)
             raise ToolError(f"fault in the emulator: {e} at {self.program.place(pc)}") from e
-        if self.uc.reg_read(self.arm.UC_ARM_REG_PC) & ~1 != until:
-            raise ToolError("the compiled model did not end in time in Unicorn")
+        if self.uc.reg_read(self.arm.UC_ARM_REG_PC) & ~1 != self.back:
+            raise ToolError(f"{self.what} did not end in time in Unicorn")
 
-    def _call(self, name: str, argument: int, back: int) -> None:
-        """Call a function of one argument that returns to the address `back`."""
+    def call(self, name: str, argument: int, deadline: float) -> None:
+        """Call a function of one argument; `deadline` is in seconds of time.monotonic()."""
         self.uc.reg_write(self.arm.UC_ARM_REG_R0, argument)
-        self.uc.reg_write(self.arm.UC_ARM_REG_LR, back | 1)
-        self._go(self._address(name), back)
+        self.uc.reg_write(self.arm.UC_ARM_REG_LR, self.back | 1)
+        self._go(self.address(name), deadline)
+
+    def trace(self, name: str, argument: int, deadline: float) -> list[int]:
+        """The same; returns the straight runs that it executed, in order: address << 16 | bytes."""
+        runs: list[int] = []
+        append = runs.append
+
+        def block(_uc: Any, address: int, size: int, _data: Any) -> None:
+            append(address << 16 | size)
+
+        hook = self.uc.hook_add(self.unicorn.UC_HOOK_BLOCK, block)
+        self.uc.ctl_flush_tb()
+        self.call(name, argument, deadline)
+        self.uc.hook_del(hook)
+        return runs
+
+    def decode(self, address: int, size: int) -> Block:
+        """A straight run, as Unicorn translated it."""
+        return _decode(bytes(self.uc.mem_read(address, size)), address)
+
+
+class _Run:
+    """A compiled model in the machine."""
+
+    def __init__(self, compiled: CompiledModel, program: cortex_m.Program, timeout: float) -> None:
+        self.compiled, self.deadline = compiled, time.monotonic() + timeout
+        self.machine = Machine(program, "the compiled model", self.deadline)
 
     def profile(self, vector: host.Bytes) -> Profile:
         """Run compiled_model_run() on the vector, from the model's first state."""
-        arm, uc, graph, plan = self.arm, self.uc, self.compiled.graph, self.compiled.plan
-        entry, back = self._address("compiled_model_run"), self._address("app_run")
-        arena = self._address("arena")
-        self._call("compiled_model_reset", arena, back)
+        machine, graph, plan = self.machine, self.compiled.graph, self.compiled.plan
+        uc, arena = machine.uc, machine.address("arena")
+        machine.call("compiled_model_reset", arena, self.deadline)
         at = 0
         for i in graph.inputs:
             size = graph.tensors[i].nbytes
             uc.mem_write(arena + plan.tensors[i], vector[at : at + size].tobytes())
             at += size
-        sp = uc.reg_read(arm.UC_ARM_REG_SP)
+        sp = uc.reg_read(machine.arm.UC_ARM_REG_SP)
         paint = 16384
         uc.mem_write(sp - paint, bytes([_PAINT]) * paint)
-        trace: list[int] = []
-        append = trace.append
-
-        def block(_uc: Any, address: int, size: int, _data: Any) -> None:
-            append(address << 16 | size)
-
-        hook = uc.hook_add(self.unicorn.UC_HOOK_BLOCK, block)
-        uc.ctl_flush_tb()
-        self._call("compiled_model_run", arena, back)
-        uc.hook_del(hook)
+        trace = machine.trace("compiled_model_run", arena, self.deadline)
         painted = np.frombuffer(bytes(uc.mem_read(sp - paint, paint)), np.uint8)
         used = np.flatnonzero(painted != _PAINT)
         outputs = [bytes(uc.mem_read(arena + plan.tensors[i], graph.tensors[i].nbytes)) for i in graph.outputs]
-        total, parts = self._count(np.array(trace, np.int64), entry)
+        total, parts = self._count(np.array(trace, np.int64), machine.address("compiled_model_run"))
+        program = machine.program
         return Profile(
             self._by_layer(parts),
             total,
             paint - int(used[0]) if len(used) else 0,
             np.frombuffer(b"".join(outputs), np.uint8),
-            {name: self.program.places[name][1] for _, name in self.program.symbols if name in self.program.places},
+            {name: program.places[name][1] for _, name in program.symbols if name in program.places},
         )
 
     def _count(self, trace: Array, entry: int) -> tuple[Count, list[Count]]:
         """The whole, and each stretch outside of compiled_model_run(): one a kernel call."""
-        end = entry + self.program.places["compiled_model_run"][1]
+        end = entry + self.machine.program.places["compiled_model_run"][1]
         address, size = trace >> 16, trace & 0xFFFF
         follows = np.append(address[1:] == (address + size)[:-1], False)
         inside = (address >= entry) & (address < end)
@@ -294,7 +331,7 @@ class _Run:
         stretch = np.cumsum(np.bincount(starts, minlength=len(trace)))
         stretch[inside] = 0
         keys, index = np.unique(trace, return_inverse=True)
-        blocks = [_decode(bytes(self.uc.mem_read(int(k) >> 16, int(k) & 0xFFFF)), int(k) >> 16) for k in keys]
+        blocks = [self.machine.decode(int(k) >> 16, int(k) & 0xFFFF) for k in keys]
         parts = []
         for k in range(int(stretch.max(initial=0)) + 1):
             chosen = stretch == k
@@ -316,7 +353,7 @@ class _Run:
         return tuple(next(it) if layer.kernel is not None else None for layer in self.compiled.lowered)
 
 
-def _sum(blocks: list[_Block], runs: Array, taken: Array) -> Count:
+def _sum(blocks: list[Block], runs: Array, taken: Array) -> Count:
     names = Counter[str]()
     instructions = 0
     cycles = 0

@@ -105,6 +105,20 @@ def run(
     return split(compiled, np.frombuffer(done.stdout, np.uint8), len(inputs), layers)
 
 
+def scores(
+    program: Path, x: npt.NDArray[np.int8], classes: int, what: str, timeout: float = 600.0
+) -> npt.NDArray[np.int32]:
+    """Scores int32 (n, classes) that a program on this machine writes for samples int8 (n, features) on its input.
+
+    `what` names the model. Raises ToolError if the program fails.
+    """
+    done = subprocess.run([str(program)], input=x.tobytes(), capture_output=True, timeout=timeout, check=False)
+    if done.returncode or len(done.stdout) != 4 * classes * len(x):
+        reason = done.stderr.decode(errors="replace")[-4000:]
+        raise ToolError(f"{what} failed with exit code {done.returncode} on this machine: {reason}")
+    return np.frombuffer(done.stdout, "<i4").reshape(len(x), classes)
+
+
 def check_vectors(compiled: CompiledModel, inputs: Bytes) -> None:
     """Raise ValueError for vectors of the wrong type or size."""
     size = sum(compiled.graph.tensors[i].nbytes for i in compiled.graph.inputs)

@@ -2,12 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
-from convert import cache, graph
-from convert.errors import PipelineError
-from convert.golden import Progress
-from convert.source import Answers, Bytes, Family, Floats
+from convert import cache, judged
+from convert.source import Family, Floats
 from convert.trees import bonsai, coding, container, decision, host, protonn, reference, view
 from convert.trees.container import Model
 
@@ -16,24 +12,6 @@ _QUANTIZE: Mapping[str, Callable[..., Model]] = {
     "protonn": protonn.quantize,
     "decision_tree": decision.quantize,
 }
-
-
-def _ask(g: graph.Graph, inputs: Bytes, progress: Progress, _apart: bool) -> Answers:
-    scores = reference.run(view.tree_of(g), inputs.view(np.int8))
-    progress(len(inputs), len(inputs))
-    return Answers(np.ascontiguousarray(scores).view(np.uint8), None, False)
-
-
-def _locate(g: graph.Graph, inputs: Bytes) -> str:
-    """Whether the C that differs on a device differs here too."""
-    tree, x = view.tree_of(g), inputs.view(np.int8)
-    try:
-        same = np.array_equal(host.run(tree, x), reference.run(tree, x))
-    except PipelineError as e:
-        return f"(The same C could not be run here: {e})"
-    if same:
-        return "The same C agrees on this machine, so compiler, port or emulator is at fault."
-    return "The C differs on this machine too."
 
 
 def _version() -> str:
@@ -48,4 +26,17 @@ def from_trained(architecture: str, weights: Mapping[str, Floats], classes: int,
     return container.pack(_QUANTIZE[architecture](weights, classes, x))
 
 
-TREE = Family("tree", "model.tree", "the NumPy reference", view.load, _ask, _version, _locate)
+TREE = Family(
+    "tree",
+    "model.tree",
+    "the NumPy reference",
+    view.load,
+    judged.ask(view.tree_of, reference.run),
+    _version,
+    judged.locate(
+        view.tree_of,
+        reference.run,
+        lambda tree, x: host.run(tree, x),
+        "The same C agrees on this machine, so compiler, port or emulator is at fault.",
+    ),
+)

@@ -1,14 +1,10 @@
 """Build a tree's C for this machine and run it: for tests, and to tell the model from compiler, port and emulator."""
 
-import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from convert import emit
-from convert.compiled.host import KERNELS, SANITIZERS, WARNINGS, call, compiler
-from convert.errors import ToolError
+from convert.compiled.host import KERNELS, SANITIZERS, WARNINGS, call, compiler, scores
 from convert.paths import FIRMWARE
 from convert.trees import source
 from convert.trees.coding import Int8
@@ -36,11 +32,7 @@ def build(tree: Model, folder: Path, *, sanitize: bool = False, tool: str | None
 
 def call_program(program: Path, tree: Model, x: Int8, timeout: float = 60.0) -> Int32:
     """Scores int32 (n, classes) of samples int8 (n, features) from a program that `build` made."""
-    done = subprocess.run([str(program)], input=x.tobytes(), capture_output=True, timeout=timeout, check=False)
-    if done.returncode or len(done.stdout) != 4 * tree.classes * len(x):
-        reason = done.stderr.decode(errors="replace")[-4000:]
-        raise ToolError(f"the tree failed with exit code {done.returncode} on this machine: {reason}")
-    return np.frombuffer(done.stdout, "<i4").reshape(len(x), tree.classes)
+    return scores(program, x, tree.classes, "the tree", timeout)
 
 
 def run(tree: Model, x: Int8, *, sanitize: bool = False) -> Int32:
