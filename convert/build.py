@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Run as a script, Python puts convert/ first on its path, where our names would shadow others.
@@ -86,7 +87,8 @@ class Job:
     allow_custom_code: bool
     timeout: float
     optimize: compiled.Optimize = "speed"
-    compress: Compress | None = None  # None: as the recipe says, which `run` looks up
+    asked: Compress | None = None  # how weights are stored; None: as the recipe says
+    compress: Compress = NONE  # what `run` finds of that
     split: splits.Split | None = None  # None: weights are part of the firmware
     seed: int = 1
 
@@ -114,6 +116,7 @@ def run(job: Job, ui: Ui) -> Draft:
     choice = _resolve(job, ui)
     _check_compress(job, choice)
     if job.split is not None:
+        job.split.check(job.compress)
         known = (None, job.runtime) if isinstance(choice, ToolError) else (choice.environment, choice.runtime)
         splits.check(job.board, *known)
     source = _import(job, job.model, ui) if job.model is not None else _train(job, ui)
@@ -175,7 +178,7 @@ def _wanted(job: Job) -> toolchain.Wanted:
         return "compiled" if job.split is not None and job.runtime == "auto" else job.runtime
     if job.split is not None:
         raise UsageError(f"{what} {own.what}, whose weights are part of the firmware; leave --split-weights out")
-    if job.compress not in (None, NONE):
+    if job.asked not in (None, NONE):
         raise UsageError(f"{what} {own.what}, whose weights have a form of their own; leave --compress out")
     if job.runtime != "auto" or job.tflm_dir is not None:
         raise UsageError(f"{what} {own.what}, which runs in a runtime of its own; leave --runtime and --tflm-dir out")
@@ -186,8 +189,8 @@ def _stored(job: Job) -> Compress:
     """How weights are to be stored: as the command line says, else the recipe."""
     from training import recipe as recipes
 
-    if job.compress is not None or job.model is not None:
-        return job.compress or NONE
+    if job.asked is not None or job.model is not None:
+        return job.asked or NONE
     firmware = recipes.load(job.recipe).firmware
     return Compress(firmware.compress, firmware.max_instructions)
 
@@ -197,7 +200,7 @@ def _check_compress(job: Job, choice: toolchain.Choice | ToolError) -> None:
     runtime = job.runtime if isinstance(choice, ToolError) else choice.runtime
     check = {"compiled": choose.check, "tflm": tflm_compress.check_mode}.get(runtime)
     if check is not None:
-        check((job.compress or NONE).mode)
+        check(job.compress.mode)
 
 
 def _resolve(job: Job, ui: Ui) -> toolchain.Choice | ToolError:
@@ -365,6 +368,14 @@ def _emit(
         for text in tflm.check_arduino(g):
             draft.warn(text, ui)
     with ui.stage("generate") as stage:
+        features = source.features(g) if source.features is not None else {}
+        made: dict[str, project.Image] = {}
+        apart: dict[str, Any] = {}
+        if job.split is not None:
+            made["compiled"], slots = splits.produce(
+                job.board, g, job.optimize, job.compress, features, job.split, draft.output
+            )
+            apart = {"split": slots}
         found = project.images(
             job.board,
             g,
@@ -372,16 +383,10 @@ def _emit(
             wanted,
             job.optimize,
             lambda text: draft.warn(text, ui),
-            job.compress or NONE,
+            job.compress,
             job.tflm_dir,
+            made,
         )
-        features = source.features(g) if source.features is not None else {}
-        apart: dict[str, Any] = {}
-        if job.split is not None:
-            found["compiled"], slots = splits.produce(
-                job.board, g, job.optimize, job.compress or NONE, features, job.split, draft.output
-            )
-            apart = {"split": slots}
         if (image := found.get(wanted)) is not None:
             draft.update(compression=image.compression)
         manifest = project.build_json(job.board, source.name, runtimes, found, test, job.optimize, job.tflm_dir)
@@ -462,6 +467,14 @@ def _spent(job: Job, choice: toolchain.Choice, instructions: int | None, cycles:
     return {"latency": time, "energy": energy.of(job.board, time)}
 
 
+# Where the kernels of a target run apart from any board, and what to call it.
+_HOST: tuple[str, ModuleType] = ("on the host", host)
+_NEAREST: Mapping[str, tuple[str, ModuleType]] = {
+    "cortex_m4": ("in QEMU's bare Cortex-M4", device),
+    "avr": ("in simavr", avr),
+}
+
+
 def _locate(
     job: Job, source: Source, g: graph.Graph, test: test_vectors.Vectors, different: list[smoke.Mismatch]
 ) -> str:
@@ -474,18 +487,12 @@ def _locate(
         return source.family.locate(g, vectors)
     try:
         expected = golden.run(g, vectors, layers=True).layers or {}
-        model = compiled.compile_model(g, job.board.target, job.optimize, job.compress or NONE)
-        if job.board.target == "cortex_m4" and device.available():
-            place = "in QEMU's bare Cortex-M4"
-            _, actual = device.run(model, vectors, layers=True)
-        elif job.board.target == "avr" and avr.available():
-            place = "in simavr"
-            _, actual = avr.run(model, vectors, layers=True)
-        else:
-            place = "on the host"
-            _, actual = host.run(
-                compiled.compile_model(g, "portable", "speed", job.compress or NONE), vectors, layers=True
-            )
+        place, machine = _NEAREST.get(job.board.target, _HOST)
+        if machine is not host and not machine.available():
+            place, machine = _HOST
+        target: compiled.Target = "portable" if machine is host else job.board.target
+        model = compiled.compile_model(g, target, job.optimize, job.compress)
+        _, actual = machine.run(model, vectors, layers=True)
     except PipelineError as e:
         return f"(The layer could not be located: {e})"
     for op in g.operators:
@@ -653,7 +660,7 @@ def main(
             allow_custom_code=allow_custom_code,
             timeout=timeout,
             optimize=optimize,
-            compress=_compress(compress, max_instructions),
+            asked=_compress(compress, max_instructions),
             split=_split(split_weights, sign, slot_bytes, any_weights),
         )
         draft = run(job, Ui(console))

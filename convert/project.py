@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from convert import compiled, compression_report, emit, tflm, tflm_compress, vectors
 from convert.binary import source as binary_source
@@ -88,20 +89,21 @@ def images(
     refused: Callable[[str], None],
     compress: Compress = NONE,
     tflm_dir: Path | None = None,
+    made: Mapping[str, Image] = MappingProxyType({}),
 ) -> dict[str, Image]:
     """Sources of every runtime that the board's environments offer; of a family with a runtime of its own, that.
 
     `compress` is for the wanted runtime; the others keep plain weights. Without `tflm_dir`, a source tree, the tflm
-    runtime is the Arduino library, which has no compressed weights.
+    runtime is the Arduino library, which has no compressed weights. `made` are images that are there already.
 
     Raises UsageError where the wanted runtime refuses the model; another one's refusal is told to `refused`, as are
     notes on the wanted one.
     """
-    found: dict[str, Image] = {}
+    found = dict(made)
     offered: set[Runtime] = {runtime for environment in board.environments for runtime in environment.runtimes}
     if wanted in OWN_RUNTIMES:
         offered = {name for name in OWN_RUNTIMES if name == wanted}
-    for name in sorted(offered):
+    for name in sorted(offered - made.keys()):
         try:
             asked = compress if wanted in (name, "auto") else NONE
             stored, notes = (asked, ()) if name != "tflm" or tflm_dir else tflm_compress.on_arduino(asked)

@@ -36,6 +36,14 @@ class Split:
     slot_bytes: int | None = None  # None: computed
     any_weights: bool = False  # portable kernels, which take whatever weights a later model has
 
+    def check(self, compress: Compress) -> None:
+        """Raise UsageError for formats that are not for any weights."""
+        if self.any_weights and compress.mode != "none":
+            raise UsageError(
+                f"--any-weights takes whatever weights a later model has, and --compress {compress.mode} those of this "
+                "one; leave one of them out"
+            )
+
 
 @dataclass(frozen=True)
 class Firmware:
@@ -160,11 +168,7 @@ def produce(
     """
     assert board.tinyml.slots is not None
     machine = image.processor(board)
-    if split.any_weights and compress.mode != "none":
-        raise UsageError(
-            f"--any-weights takes whatever weights a later model has, and --compress {compress.mode} those of this "
-            "one; leave one of them out"
-        )
+    split.check(compress)
     pinned = {layer.op.index: layer.kernel for layer in lowering.lower(graph)} if split.any_weights else None
     model = compile_split(board, graph, optimize, compress, pinned)
     plan = model.plan_of(machine.abi, features)

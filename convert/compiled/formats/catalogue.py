@@ -4,7 +4,7 @@ A coded layer is another layer for the same operator, exact to the bit, whose ke
 firmware/lib/kernels/include/kernels/coded.h.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,8 @@ TILE = 4  # KERNELS_CODED_TILE
 _FAST_SHIFT = -2  # see kernels_coded_format.right
 
 _Pack = Callable[[Array, Values], Packed | None]
-_Variants = Callable[[Array], Iterator[Packed | None]]
+# Of weights, and what may stand for them where those of zero have no place: `_values`.
+_Variants = Callable[[Array, Sequence[Values]], Iterator[Packed | None]]
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,15 @@ class Option:
     layer: Layer
 
 
-def _int4(weights: Array) -> Iterator[Packed | None]:
+def _int4(weights: Array, _: Sequence[Values]) -> Iterator[Packed | None]:
     yield _with(packing.everything, packing.signed(weights, 4))
 
 
-def _int2(weights: Array) -> Iterator[Packed | None]:
+def _int2(weights: Array, _: Sequence[Values]) -> Iterator[Packed | None]:
     yield _with(packing.everything, packing.signed(weights, 2))
 
 
-def _codebook(weights: Array) -> Iterator[Packed | None]:
+def _codebook(weights: Array, _: Sequence[Values]) -> Iterator[Packed | None]:
     for per_channel in (False, True):
         yield _with(packing.everything, packing.codebook(weights, zero=True, per_channel=per_channel))
 
@@ -56,53 +57,53 @@ def _values(weights: Array) -> Iterator[Values]:
     yield from (values for values in (*narrow, *books) if values is not None)
 
 
-def _gaps(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _gaps(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         yield packing.gaps(weights, values)
 
 
-def _wide_gaps(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _wide_gaps(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         yield packing.gaps(weights, values, extra_bits=1)
 
 
-def _byte_gaps(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _byte_gaps(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         yield packing.gaps(weights, values, bits=8)
 
 
-def _bitmap(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _bitmap(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         yield packing.bitmap(weights, values)
 
 
-def _two_of_four(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _two_of_four(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         yield packing.two_of_four(weights, values)
 
 
-def _blocks(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _blocks(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         # Fields of blocks do not straddle bytes.
         bits = next(b for b in (2, 4, 8) if b >= values.bits)
         yield packing.blocks(weights, values if bits == values.bits else packing.widened(values, bits))
 
 
-def _rans(weights: Array) -> Iterator[Packed | None]:
+def _rans(weights: Array, _: Sequence[Values]) -> Iterator[Packed | None]:
     yield packing.coded(weights)
 
 
-def _rans_gaps_values(weights: Array) -> Iterator[Packed | None]:
+def _rans_gaps_values(weights: Array, _: Sequence[Values]) -> Iterator[Packed | None]:
     yield packing.coded_gaps(weights, None)
 
 
-def _rans_gaps(weights: Array) -> Iterator[Packed | None]:
-    for values in _values(weights):
+def _rans_gaps(weights: Array, given: Sequence[Values]) -> Iterator[Packed | None]:
+    for values in given:
         yield packing.coded_gaps(weights, values)
 
 
 def _rans_values(pack: _Pack) -> _Variants:
-    def packed(weights: Array) -> Iterator[Packed | None]:
+    def packed(weights: Array, _: Sequence[Values]) -> Iterator[Packed | None]:
         found = pack(weights, packing.plain(weights))
         yield None if found is None else packing.coded_values(weights, found)
 
@@ -134,19 +135,19 @@ FORMATS: Mapping[str, _Variants] = {
 }
 
 
-def options(layer: Layer, *, wide: bool) -> list[Option]:
-    """The formats that hold a portable layer's weights, each in its smallest variant; none for other operators.
+def options(layer: Layer, *, wide: bool, names: Collection[str] = tuple(FORMATS)) -> list[Option]:
+    """The formats, of `names`, that hold a portable layer's weights, each in its smallest variant.
 
-    With `wide`, tiles of pixels hold int16, which is faster where the processor multiplies halfwords.
-
-    `layer` is what the lowering gave: kernels_matmul_s8, or kernels_conv_s8 without groups.
+    `layer` is what the lowering gave: kernels_matmul_s8, or kernels_conv_s8 without groups; others have none. With
+    `wide`, tiles of pixels hold int16, which is faster where the processor multiplies halfwords.
     """
     weights = _weights(layer)
     if weights is None:
         return []
+    given = tuple(_values(weights))
     found = []
     for name, variants in FORMATS.items():
-        packed = [p for p in variants(weights) if p is not None]
+        packed = [p for p in variants(weights, given) if p is not None] if name in names else []
         if packed:
             found.append(Option(name, _coded(layer, weights.shape, min(packed, key=lambda p: p.nbytes), wide)))
     return found

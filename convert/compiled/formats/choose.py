@@ -5,7 +5,7 @@ instructions as `counting` finds them. The choice is one integer program, solved
 optimum.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from convert.compiled.model import CompiledModel, Target
 from convert.compress import Compress
 from convert.errors import ToolError, UsageError, one_of
 
+_NAMES = (LEAN, COMPACT, *FORMATS)
 _TIE = 1 << 24  # instructions only decide between equal bytes
 
 
@@ -34,10 +35,9 @@ class Choice:
 
 def check(mode: str) -> None:
     """Raise UsageError for a mode that there is not."""
-    if mode not in ("none", "auto", LEAN, COMPACT, *FORMATS):
-        raise UsageError(
-            f"--compress {mode}: the compiled runtime has {one_of(['auto', 'none', LEAN, COMPACT, *FORMATS])}"
-        )
+    allowed = ["auto", "none", *_NAMES]
+    if mode not in allowed:
+        raise UsageError(f"--compress {mode}: the compiled runtime has {one_of(allowed)}")
 
 
 def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress) -> Choice:
@@ -47,26 +47,32 @@ def choose(compiled: CompiledModel, lowered: Sequence[Layer], compress: Compress
     lacks the cross compiler, the emulator or the solver.
     """
     check(compress.mode)
+    auto = compress.mode == "auto"
+    if auto and not placement.solver_present():
+        raise ToolError(
+            "--compress auto needs OR-tools, which has no wheel for this version of Python; take Python 3.11 or a "
+            "format by its name"
+        )
     portable = {layer.op.index: layer for layer in lowered}
-    found = [
-        [*_lean(compiled, layer, portable[layer.op.index]), *options(portable[layer.op.index], wide=_wide(compiled))]
-        for layer in compiled.lowered
-    ]
-    if compress.mode == "auto":
-        if not placement.solver_present():
-            raise ToolError(
-                "--compress auto needs OR-tools, which has no wheel for this version of Python; take Python 3.11 or a "
-                "format by its name"
-            )
+    names = _NAMES if auto else (compress.mode,)
+    found = [_options(layer, portable[layer.op.index], compiled.target, names) for layer in compiled.lowered]
+    if auto:
         counts = counting.count(compiled, [[option.layer for option in given] for given in found])
         return _choice(compiled, found, counts, _solved(compiled, found, counts, compress.max_instructions))
-    ways = [[option for option in given if option.format == compress.mode] for given in found]
     ways = [
         [option for option in given if stored(option.layer) < stored(layer)]
-        for given, layer in zip(ways, compiled.lowered, strict=True)
+        for given, layer in zip(found, compiled.lowered, strict=True)
     ]
     taken = [1 if given else 0 for given in ways]
     return _choice(compiled, ways, _counted(compiled, ways), taken)
+
+
+def _options(dense: Layer, portable: Layer, target: Target, names: Collection[str]) -> list[Option]:
+    """What a layer may take, of `names`: what the processor's own kernels have to offer for less flash, and formats."""
+    own: list[Option] = []
+    if target == "cortex_m4" and portable.kernel is not None:
+        own = [*lean(dense, cortex_m4.candidates(portable)), *compact(dense, portable)]
+    return [option for option in own if option.format in names] + options(portable, wide=_wide(target), names=names)
 
 
 def pin(
@@ -80,20 +86,14 @@ def pin(
             return layer
         given = compact(layer, portable) if target == "cortex_m4" else []
         found = [option.layer for option in given if option.layer.kernel == kernel]
-        return (found or [as_kernel(portable, kernel, wide=target == "cortex_m4") or layer])[0]
+        return (found or [as_kernel(portable, kernel, wide=_wide(target)) or layer])[0]
 
     return tuple(one(layer, portable) for layer, portable in zip(layers, lowered, strict=True))
 
 
-def _wide(compiled: CompiledModel) -> bool:
-    return compiled.target == "cortex_m4"
-
-
-def _lean(compiled: CompiledModel, dense: Layer, portable: Layer) -> list[Option]:
-    """What the processor's own kernels have to offer for less flash."""
-    if compiled.target != "cortex_m4" or portable.kernel is None:
-        return []
-    return [*lean(dense, cortex_m4.candidates(portable)), *compact(dense, portable)]
+def _wide(target: Target) -> bool:
+    """Whether tiles hold int16."""
+    return target == "cortex_m4"
 
 
 def _counted(compiled: CompiledModel, found: Sequence[Sequence[Option]]) -> list[list[Counted]] | None:
