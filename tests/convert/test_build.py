@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,12 @@ from convert import build, smoke, toolchain
 from convert.compiled import placement
 from convert.paths import BOARDS
 
+pytestmark = pytest.mark.usefixtures("build_folder")
+
 needs_emulator = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
     reason="needs gcc-arm-none-eabi and qemu-system-arm",
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The user's own build folder, and what a plain `pio run` takes, stay as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "BUILD", tmp_path_factory.mktemp("build"))
-        yield
 
 
 def command(*args: object) -> Result:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,8 @@ from click.testing import CliRunner, Result
 
 from convert import build, graph
 from training import train
+
+pytestmark = pytest.mark.usefixtures("build_folder")
 
 RECIPE = """
 name = "few_bits"
@@ -29,14 +30,6 @@ learning_rate = 5e-3
 
 [[compress]]
 """
-
-
-@pytest.fixture(autouse=True)
-def build_folder(tmp_path: Path) -> Iterator[None]:
-    """The user's own build folder stays as it is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "BUILD", tmp_path / "build")
-        yield
 
 
 def run(tmp_path: Path, board: str, step: str, *options: str) -> Result:

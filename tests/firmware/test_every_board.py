@@ -1,7 +1,6 @@
 """Every environment that this repository builds: the whole command, from a model to compared bytes."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,14 @@ from benchmarks import boards as benchmark
 from convert import boards, build
 from training.recipe import names as recipes
 
+pytestmark = pytest.mark.usefixtures("build_folder")
+
 ENVIRONMENTS = {
     e.name: board
     for board in map(boards.load, boards.names())
     for e in board.environments
     if e.platform == "bare" and e.emulator
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The user's own build folder, and what a plain `pio run` takes, stay as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "BUILD", tmp_path_factory.mktemp("build"))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import importlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,20 +90,19 @@ def make(board: str, root: Path, key: Path | None = None) -> Built:
 
 
 @pytest.fixture(scope="module")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_command, "BUILD", tmp_path_factory.mktemp("build"))
-        yield tmp_path_factory.mktemp("split")
+def folder(build_folder: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    del build_folder
+    return tmp_path_factory.mktemp("split")
 
 
 @pytest.fixture(scope="module")
-def nano(build_folder: Path) -> Built:
-    return make("nano33", build_folder)
+def nano(folder: Path) -> Built:
+    return make("nano33", folder)
 
 
 @pytest.fixture(scope="module")
-def qemu(build_folder: Path) -> Built:
-    return make("qemu_m4", build_folder)
+def qemu(folder: Path) -> Built:
+    return make("qemu_m4", folder)
 
 
 @pytest.fixture(params=["nano", "qemu"])
@@ -246,8 +245,8 @@ def test_every_power_cut_of_the_real_firmware(nano: Built) -> None:
     cut(nano, range(operations(nano)))
 
 
-def test_signed_weights(build_folder: Path) -> None:
-    root = build_folder / "signed"
+def test_signed_weights(folder: Path) -> None:
+    root = folder / "signed"
     root.mkdir()
     assert CliRunner().invoke(weights.main, ["key", str(root / "key")]).exit_code == 0
     made = make("nano33", root, root / "key")
@@ -272,8 +271,8 @@ def test_a_firmware_that_holds_its_weights_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("slot_bytes", "linked"), [(499712, False), (487424, True)], ids=["before the build", "after linking"]
 )
-def test_slots_that_leave_no_room_for_the_firmware(slot_bytes: int, linked: bool, build_folder: Path) -> None:
-    root = build_folder / f"crowded{slot_bytes}"
+def test_slots_that_leave_no_room_for_the_firmware(slot_bytes: int, linked: bool, folder: Path) -> None:
+    root = folder / f"crowded{slot_bytes}"
     root.mkdir()
     (root / "old.tflite").write_bytes(net(OLD))
     words = ["--board", "nano33", "--model", root / "old.tflite", "--split-weights", "--slot-bytes", slot_bytes]

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ from convert import build, evaluate, fit
 from convert.binary import container, host, view
 from convert.binary.family import BINARY
 from convert.compiled import avr
+
+pytestmark = pytest.mark.usefixtures("build_folder")
 
 needs_emulator = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
@@ -45,14 +46,6 @@ batch_size = 32
 learning_rate = 5e-3
 """
 SAMPLES = 360
-
-
-@pytest.fixture(autouse=True, scope="module")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The user's own build folder, and what a plain `pio run` takes, stay as they are."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "BUILD", tmp_path_factory.mktemp("build"))
-        yield
 
 
 def recipe_of(folder: Path, scheme: str) -> Path:

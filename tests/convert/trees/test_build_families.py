@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,8 @@ from click.testing import CliRunner
 
 from convert import build
 from convert.trees import container
+
+pytestmark = pytest.mark.usefixtures("build_folder")
 
 needs_avr = pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="needs gcc-avr")
 needs_emulator = pytest.mark.skipif(
@@ -46,13 +47,6 @@ max_leaves = 10
 }
 OPERATORS = {"protonn": ["PROTONN_PROJECTION", "PROTONN_PROTOTYPES"], "decision_tree": ["DECISION_TREE"]}
 TEST_SAMPLES = 113
-
-
-@pytest.fixture(autouse=True)
-def build_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a plain `pio run` takes stays as it is."""
-    monkeypatch.setattr(build, "BUILD", tmp_path / "build")
-    yield
 
 
 @pytest.mark.slow
