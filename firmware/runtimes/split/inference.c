@@ -5,12 +5,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../compiled/arena.inc"
 #include "compiled_model.h"
 #include "split.h"
 #include "split_config.h"
-
-/* Exactly what the memory plan needs. */
-static unsigned char arena[COMPILED_MODEL_ARENA_BYTES] __attribute__((aligned(COMPILED_MODEL_ALIGNMENT)));
 
 static slots_t slots;
 static const uint8_t *in_use;
@@ -77,24 +75,10 @@ int inference_reset(void) {
   return 0;
 }
 
-unsigned inference_input_count(void) { return COMPILED_MODEL_INPUTS; }
-
-unsigned inference_output_count(void) { return COMPILED_MODEL_OUTPUTS; }
-
-void *inference_input(unsigned index) { return arena + compiled_model_inputs[index].offset; }
-
-size_t inference_input_bytes(unsigned index) { return compiled_model_inputs[index].bytes; }
-
-const void *inference_output(unsigned index) { return arena + compiled_model_outputs[index].offset; }
-
-size_t inference_output_bytes(unsigned index) { return compiled_model_outputs[index].bytes; }
-
 int inference_run(void) {
   if (in_use == NULL) return 1;
   compiled_model_run(arena);
   return 0;
 }
-
-size_t inference_arena_bytes(void) { return sizeof arena; }
 
 const char *inference_message(void) { return message; }
