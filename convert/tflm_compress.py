@@ -264,12 +264,12 @@ def compress(view: Graph, mode: str, most_decoded: int | None = None, max_instru
     flash = _MODES[mode].flash
     budget = max(0.0, max_instructions - 1) * _MAC_INSTRUCTIONS * view.macs if mode == "auto" else math.inf
     ways = [_worth_their_place(view, _chosen(view, candidates, forms, budget)) for forms in _MODES[mode].forms]
-    files = [(flash(_file(view, found), found), k, found) for k, found in enumerate(ways) if found]
-    least, _, found = min(files, key=lambda file: file[:2], default=(len(view.data), 0, {}))
-    if least >= len(view.data):
+    files = [(found, _file(view, found)) for found in ways if found]
+    found, data = min(files, key=lambda file: flash(file[1], file[0]), default=({}, view.data))
+    if flash(data, found) >= len(view.data):
         return plain
     stored = tuple(_stored(tensor, found.get(tensor.index)) for tensor in _weights(view))
-    return Compressed(_file(view, found), stored, max(view.tensors[i].nbytes for i in found))
+    return Compressed(data, stored, max(view.tensors[i].nbytes for i in found))
 
 
 def _chosen(view: Graph, tensors: Sequence[Tensor], names: Sequence[str], budget: float) -> dict[int, Encoding]:
