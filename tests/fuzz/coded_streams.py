@@ -116,10 +116,9 @@ class Call:
 
 def formats(weights: Array) -> Iterator[tuple[str, Packed]]:
     """Every variant of every format that holds the weights, not only the smallest of each."""
-    for name, variants in catalogue.FORMATS.items():
-        for packed in variants(weights):
-            if packed is not None:
-                yield name, packed
+    for name, variants in catalogue.variants(weights):
+        for packed in variants:
+            yield name, packed
 
 
 def run(program: Path, calls: Sequence[Call]) -> list[tuple[Array, Array]]:

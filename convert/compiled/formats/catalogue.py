@@ -144,13 +144,15 @@ def options(layer: Layer, *, wide: bool, names: Collection[str] = tuple(FORMATS)
     weights = _weights(layer)
     if weights is None:
         return []
+    smallest = {name: min(found, key=lambda p: p.nbytes) for name, found in variants(weights, names) if found}
+    return [Option(name, _coded(layer, weights.shape, packed, wide)) for name, packed in smallest.items()]
+
+
+def variants(weights: Array, names: Collection[str] = tuple(FORMATS)) -> Iterator[tuple[str, list[Packed]]]:
+    """Each format of `names`, in the order of FORMATS, with the variants that hold int8[channels, depth] weights."""
     given = tuple(_values(weights))
-    found = []
-    for name, variants in FORMATS.items():
-        packed = [p for p in variants(weights, given) if p is not None] if name in names else []
-        if packed:
-            found.append(Option(name, _coded(layer, weights.shape, min(packed, key=lambda p: p.nbytes), wide)))
-    return found
+    for name in (known for known in FORMATS if known in names):
+        yield name, [packed for packed in FORMATS[name](weights, given) if packed is not None]
 
 
 def as_kernel(layer: Layer, kernel: str, *, wide: bool) -> Layer | None:
