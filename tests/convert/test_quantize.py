@@ -138,7 +138,7 @@ def test_a_streaming_model_keeps_its_variables_in_int8(tmp_path):
     tf = tf_setup.tensorflow()
     weights = tf.constant(np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32))
 
-    class Stream(tf.Module):
+    class Stream(tf.Module):  # type: ignore[name-defined]
         """A dense layer over the last four frames, three of which are kept."""
 
         def __init__(self):

@@ -16,7 +16,7 @@ FULL = report.Report(
     runtime="compiled",
     environment="nano33_bare",
     model=MODEL,
-    accuracy=report.Accuracy(metric="accuracy", samples=100, float=0.92, pruned=0.91, int8=0.905, sparsity=0.66),
+    accuracy=report.Accuracy(metric="accuracy", samples=100, float_=0.92, pruned=0.91, int8=0.905, sparsity=0.66),
     memory=report.Memory(
         arena=200,
         static_ram=300,

@@ -46,8 +46,9 @@ def test_an_image_without_the_words_is_not_started(build: Build, tmp_path: Path)
     elf[elf.index(HEADER)] ^= 1
     broken = tmp_path / "broken.elf"
     broken.write_bytes(elf)
+    board, entry = entry_of("esp32c3_bare")
     with pytest.raises(ToolError, match=r"labwired did not run broken\.elf: .*two words .*direct boot"):
-        labwired.run(broken, *entry_of("esp32c3_bare"), 30)
+        labwired.run(broken, board, entry, 30)
 
 
 def test_the_c3_s_watchdogs_are_off(build: Build, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def tasks(model: Any, data: fitting.TrainingData, settings: AdaRound) -> dict[st
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_every_layer_answers_more_truly_than_with_nearest_rounding(separable: Any, per_channel: bool) -> None:
+def test_every_layer_answers_more_truly_than_with_nearest_rounding(
+    separable: tuple[Any, fitting.TrainingData], per_channel: bool
+) -> None:
     settings = ada(per_channel=per_channel)
     found = tasks(*separable, settings)
     assert set(found) == {"stem", "block1_depthwise", "block1_pointwise", "scores"}

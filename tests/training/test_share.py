@@ -117,8 +117,8 @@ def test_a_shared_layer_trains_its_entries_as_the_sums_say(data: fitting.Trainin
         bias.assign(drawn(int(bias.shape[0])) / 10)
     books = share.find(model, settings(biases=4), 1, Reporter())
     shared = share.surgery.rebuild(model, {n: share._shared(model.get_layer(n), books[n]) for n in books})
-    for name, layer in books.items():
-        for attribute, book in layer.items():
+    for name, of_layer in books.items():
+        for attribute, book in of_layer.items():
             getattr(model.get_layer(name), attribute).assign(book.values())
     x, y = data.dataset.x_train, data.dataset.y_train
     assert np.allclose(shared(x), model(x), atol=1e-6)
@@ -133,8 +133,8 @@ def test_a_shared_layer_trains_its_entries_as_the_sums_say(data: fitting.Trainin
 
     plain, sums = gradients(model), gradients(shared)
     assert len(sums) == 5
-    for name, layer in books.items():
-        for attribute, book in layer.items():
+    for name, of_layer in books.items():
+        for attribute, book in of_layer.items():
             if not len(book.entries):
                 continue
             each = plain[f"{name}/{attribute}:0"]

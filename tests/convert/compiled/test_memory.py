@@ -19,7 +19,7 @@ needs_solver = pytest.mark.skipif(not placement.solver_present(), reason="no OR-
 @st.composite
 def buffers(draw: st.DrawFn, most: int = 25, largest: int = 500) -> list[Buffer]:
     spans = [sorted((draw(st.integers(0, 12)), draw(st.integers(0, 12)))) for _ in range(draw(st.integers(0, most)))]
-    return [Buffer(draw(st.integers(1, largest)), *span, draw(st.integers(0, 9)) == 9) for span in spans]
+    return [Buffer(draw(st.integers(1, largest)), first, last, draw(st.integers(0, 9)) == 9) for first, last in spans]
 
 
 @st.composite

@@ -73,7 +73,8 @@ class Sweep:
 
     def _window(self, x: int, size: Any, stride: Any, dilation: Any, padding: int) -> tuple[int, int]:
         image = self.shape(x)[1:3]
-        return tuple(self._place(*each, padding) for each in zip(image, size, stride, dilation, strict=True))
+        rows, columns = (self._place(*each, padding) for each in zip(image, size, stride, dilation, strict=True))
+        return rows, columns
 
     def conv(
         self,

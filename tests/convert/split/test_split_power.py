@@ -48,9 +48,9 @@ def case(folder: Path, name: str, secret: bytes | None = None) -> Case:
     inputs = vectors.computed(old, 0).inputs
     size = -(-len(pack_image(old, 1)) // PAGE) * PAGE + PAGE
     made = Firmware(old, folder, size, secret)
-    answers = [golden.run(g, inputs).outputs[0].tobytes() for g in (old, new)]
-    assert answers[0] != answers[1]
-    return Case(made, old, new, inputs[0], *answers, secret)
+    before, after = (golden.run(g, inputs).outputs[0].tobytes() for g in (old, new))
+    assert before != after
+    return Case(made, old, new, inputs[0], before, after, secret)
 
 
 @pytest.fixture(scope="module")
