@@ -11,6 +11,8 @@ PYTHON ?= python3
 BOARD ?= nano33
 VENV := .venv
 BIN := $(VENV)/bin
+# Workers, a core each: four at most, since each holds TensorFlow. A file's tests share what its fixtures made.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 C_SOURCES = $(shell git ls-files 'firmware/*.c' 'firmware/*.h' 'firmware/*.cpp' 'convert/*.c' 'tests/*.c' 'tests/*.h')
 
 .PHONY: build upload test test-all setup tools check format clean
@@ -22,10 +24,10 @@ upload: setup
 	$(BIN)/python convert/upload.py --board $(BOARD) $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: setup
-	$(BIN)/python -m pytest -m "" $(ARGS)
+	$(PYTEST) -m "" $(ARGS)
 
 setup: tools $(VENV)/.installed
 

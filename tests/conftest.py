@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,12 @@ _ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [
     str(_ROOT / folder) for folder in ("", "tests/convert", "tests/convert/compiled", "tests/convert/split")
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _width() -> None:
+    """Commands print as wide as they do where no width is given; pytest's workers are given one."""
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="module")
