@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +66,6 @@ class Counter4:
     def __init__(self, net: Net, *, timeout: float = 600.0) -> None:
         """Raises ToolError if a tool is missing or the program fails."""
         self.net, self.timeout = net, timeout
-        self.sizes: dict[tuple[int, int], int] = {}
         with tempfile.TemporaryDirectory(prefix="binary-") as name:
             program = cortex_m.load(build(net, Path(name)))
         self.machine = Machine(program, "the binary network", time.monotonic() + timeout)
@@ -76,25 +74,8 @@ class Counter4:
         """Run one sample int8 (features,)."""
         machine = self.machine
         plan, arena = source.arena(self.net, "cortex_m4"), machine.address("arena")
-        entry = machine.address("binary_model_run")
-        end = entry + machine.program.places["binary_model_run"][1]
         machine.uc.mem_write(arena + plan.places[0], x.tobytes())
-        runs: list[Counter[tuple[int, int]]] = [Counter()]
-        inside = True
-        for run in machine.trace("binary_model_run", arena, time.monotonic() + self.timeout):
-            address, size = run >> 16, run & 0xFFFF
-            here = entry <= address < end
-            if inside and not here:
-                runs.append(Counter())
-            inside = here
-            runs[0 if here else -1][address, size] += 1
-        counts = [sum(n * self._size(*key) for key, n in part.items()) for part in runs]
+        runs = machine.trace("binary_model_run", arena, time.monotonic() + self.timeout)
+        whole, parts = machine.count("binary_model_run", runs)
         raw = bytes(machine.uc.mem_read(arena + plan.places[-1], 4 * self.net.classes))
-        return Count(sum(counts), tuple(counts[1:]), np.frombuffer(raw, "<i4"))
-
-    def _size(self, address: int, size: int) -> int:
-        """Instructions of a straight run; decoded once, as inferences run the same code."""
-        key = address, size
-        if key not in self.sizes:
-            self.sizes[key] = self.machine.decode(*key).instructions
-        return self.sizes[key]
+        return Count(whole.instructions, tuple(part.instructions for part in parts), np.frombuffer(raw, "<i4"))

@@ -187,7 +187,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Block:
+class _Block:
     """A straight run of instructions, as Unicorn translates it."""
 
     instructions: int
@@ -205,12 +205,12 @@ def _capstone() -> Any:
     return disassembler
 
 
-def _decode(code: bytes, address: int) -> Block:
+def _decode(code: bytes, address: int) -> _Block:
     listing = list(_capstone().disasm(code, address))
     if sum(i.size for i in listing) != len(code):
         raise ToolError(f"capstone cannot decode the instructions at {address:#x}: {code.hex()}")
     names = Counter(timing.base(i) for i in listing)
-    return Block(len(listing), sum(timing.cycles(listing)), names, timing.refill(listing[-1]))
+    return _Block(len(listing), sum(timing.cycles(listing)), names, timing.refill(listing[-1]))
 
 
 def profile(compiled: CompiledModel, vector: host.Bytes, *, core: Core = CORTEX_M4, timeout: float = 600.0) -> Profile:
@@ -240,6 +240,7 @@ class Machine:
         except ImportError as e:
             raise ToolError("the unicorn package is missing; run: pip install unicorn") from e
         self.program, self.what, self.unicorn, self.arm = program, what, unicorn, arm
+        self.blocks: dict[int, _Block] = {}
         self.uc = cortex_m.machine(unicorn, program, [(_FLASH, _MEMORY, True), (_RAM, _MEMORY, False), (*_CORE, False)])
         self.uc.reg_write(arm.UC_ARM_REG_SP, int.from_bytes(self.uc.mem_read(_FLASH, 4), "little"))
         self.back = self.address("app_run")
@@ -282,9 +283,36 @@ class Machine:
         self.uc.hook_del(hook)
         return runs
 
-    def decode(self, address: int, size: int) -> Block:
-        """A straight run, as Unicorn translated it."""
-        return _decode(bytes(self.uc.mem_read(address, size)), address)
+    def count(self, name: str, runs: Sequence[int]) -> tuple[Count, list[Count]]:
+        """Of what `trace` gave for a function: the whole, and each stretch outside of it, one a call that it made."""
+        trace, entry = np.array(runs, np.int64), self.address(name)
+        end = entry + self.program.places[name][1]
+        address, size = trace >> 16, trace & 0xFFFF
+        follows = np.append(address[1:] == (address + size)[:-1], False)
+        inside = (address >= entry) & (address < end)
+        starts = np.flatnonzero(~inside & np.append(True, inside[:-1]))
+        stretch = np.cumsum(np.bincount(starts, minlength=len(trace)))
+        stretch[inside] = 0
+        keys, index = np.unique(trace, return_inverse=True)
+        blocks = [self._decode(int(key)) for key in keys]
+        parts = []
+        for k in range(int(stretch.max(initial=0)) + 1):
+            chosen = stretch == k
+            times = np.bincount(index[chosen], minlength=len(keys))
+            taken = np.bincount(index[chosen & ~follows], minlength=len(keys))
+            parts.append(_sum(blocks, times, taken))
+        whole = Counter[str]()
+        for part in parts:
+            whole.update(part.histogram)
+        total = Count(sum(p.instructions for p in parts), sum(p.cycles for p in parts), whole)
+        return total, parts[1:]
+
+    def _decode(self, run: int) -> _Block:
+        """Decoded once: inferences run the same code."""
+        if run not in self.blocks:
+            address, size = run >> 16, run & 0xFFFF
+            self.blocks[run] = _decode(bytes(self.uc.mem_read(address, size)), address)
+        return self.blocks[run]
 
 
 class _Run:
@@ -311,7 +339,7 @@ class _Run:
         painted = np.frombuffer(bytes(uc.mem_read(sp - paint, paint)), np.uint8)
         used = np.flatnonzero(painted != _PAINT)
         outputs = [bytes(uc.mem_read(arena + plan.tensors[i], graph.tensors[i].nbytes)) for i in graph.outputs]
-        total, parts = self._count(np.array(trace, np.int64), machine.address("compiled_model_run"))
+        total, parts = machine.count("compiled_model_run", trace)
         program = machine.program
         return Profile(
             self._by_layer(parts),
@@ -321,30 +349,6 @@ class _Run:
             {name: program.places[name][1] for _, name in program.symbols if name in program.places},
         )
 
-    def _count(self, trace: Array, entry: int) -> tuple[Count, list[Count]]:
-        """The whole, and each stretch outside of compiled_model_run(): one a kernel call."""
-        end = entry + self.machine.program.places["compiled_model_run"][1]
-        address, size = trace >> 16, trace & 0xFFFF
-        follows = np.append(address[1:] == (address + size)[:-1], False)
-        inside = (address >= entry) & (address < end)
-        starts = np.flatnonzero(~inside & np.append(True, inside[:-1]))
-        stretch = np.cumsum(np.bincount(starts, minlength=len(trace)))
-        stretch[inside] = 0
-        keys, index = np.unique(trace, return_inverse=True)
-        blocks = [self.machine.decode(int(k) >> 16, int(k) & 0xFFFF) for k in keys]
-        parts = []
-        for k in range(int(stretch.max(initial=0)) + 1):
-            chosen = stretch == k
-            runs = np.bincount(index[chosen], minlength=len(keys))
-            taken = np.bincount(index[chosen & ~follows], minlength=len(keys))
-            parts.append(_sum(blocks, runs, taken))
-        counts = parts[1:]
-        whole = Counter[str]()
-        for part in parts:
-            whole.update(part.histogram)
-        total = Count(sum(p.instructions for p in parts), sum(p.cycles for p in parts), whole)
-        return total, counts
-
     def _by_layer(self, parts: list[Count]) -> tuple[Count | None, ...]:
         calls = [layer for layer in self.compiled.lowered if layer.kernel is not None]
         if len(parts) != len(calls):
@@ -353,7 +357,7 @@ class _Run:
         return tuple(next(it) if layer.kernel is not None else None for layer in self.compiled.lowered)
 
 
-def _sum(blocks: list[Block], runs: Array, taken: Array) -> Count:
+def _sum(blocks: list[_Block], runs: Array, taken: Array) -> Count:
     names = Counter[str]()
     instructions = 0
     cycles = 0
