@@ -13,29 +13,33 @@ import numpy.typing as npt
 from convert.errors import PipelineError
 from convert.golden import Progress
 from convert.graph import Graph
-from convert.source import Answers, Bytes
+from convert.source import Answers, Bytes, Family
 
 Model = TypeVar("Model")
 Scores = Callable[[Model, npt.NDArray[np.int8]], npt.NDArray[np.int32]]
 
 
-def ask(of: Callable[[Graph], Model], reference: Scores[Model]) -> Callable[[Graph, Bytes, Progress, bool], Answers]:
-    """A family's `ask`: every vector at once, each apart from the others."""
+def family(
+    title: str,
+    file: str,
+    read: Callable[[bytes], Graph],
+    of: Callable[[Graph], Model],
+    reference: Scores[Model],
+    on_host: Scores[Model],
+    same: str,
+    version: Callable[[], str],
+) -> Family:
+    """A family whose judge is `reference`; `of` gives the model that `read` made a graph of.
 
-    def answer(g: Graph, inputs: Bytes, progress: Progress, _apart: bool) -> Answers:
+    `same` says where to look for a difference that the C does not show on this machine, where `on_host` runs it.
+    """
+
+    def ask(g: Graph, inputs: Bytes, progress: Progress, _apart: bool) -> Answers:
         scores = reference(of(g), inputs.view(np.int8))
         progress(len(inputs), len(inputs))
         return Answers(np.ascontiguousarray(scores).view(np.uint8), None, False)
 
-    return answer
-
-
-def locate(
-    of: Callable[[Graph], Model], reference: Scores[Model], on_host: Scores[Model], same: str
-) -> Callable[[Graph, Bytes], str]:
-    """A family's `locate`: whether the C differs on this machine as it does on a device; `same` where it does not."""
-
-    def where(g: Graph, inputs: Bytes) -> str:
+    def locate(g: Graph, inputs: Bytes) -> str:
         model, x = of(g), inputs.view(np.int8)
         try:
             agrees = np.array_equal(on_host(model, x), reference(model, x))
@@ -43,4 +47,4 @@ def locate(
             return f"(The same C could not be run here: {e})"
         return same if agrees else "The C differs on this machine too."
 
-    return where
+    return Family(title, file, "the NumPy reference", read, ask, version, locate)

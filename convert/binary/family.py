@@ -9,7 +9,7 @@ from convert import cache, judged, vectors
 from convert.binary import container, host, net, reference, view
 from convert.binary.net import BitConv, ImageConv, Layer, Net, Pool, Scores, Window
 from convert.errors import OutputsDifferError, UsageError
-from convert.source import Family, Floats
+from convert.source import Floats
 
 
 def _version() -> str:
@@ -71,17 +71,13 @@ def from_trained(parts: Sequence[Mapping[str, Any]], x: Floats, scores: Floats) 
     return data
 
 
-BINARY = Family(
+BINARY = judged.family(
     "binary network",
     "model.bits",
-    "the NumPy reference",
     view.load,
-    judged.ask(view.net_of, reference.run),
+    view.net_of,
+    reference.run,
+    lambda found, x: host.run(found, x),
+    "The portable C agrees on this machine, so the board's kernels, compiler, port or emulator are at fault.",
     _version,
-    judged.locate(
-        view.net_of,
-        reference.run,
-        lambda found, x: host.run(found, x),
-        "The portable C agrees on this machine, so the board's kernels, compiler, port or emulator are at fault.",
-    ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from convert import cache, judged
-from convert.source import Family, Floats
+from convert.source import Floats
 from convert.trees import bonsai, coding, container, decision, host, protonn, reference, view
 from convert.trees.container import Model
 
@@ -26,17 +26,13 @@ def from_trained(architecture: str, weights: Mapping[str, Floats], classes: int,
     return container.pack(_QUANTIZE[architecture](weights, classes, x))
 
 
-TREE = Family(
+TREE = judged.family(
     "tree",
     "model.tree",
-    "the NumPy reference",
     view.load,
-    judged.ask(view.tree_of, reference.run),
+    view.tree_of,
+    reference.run,
+    lambda tree, x: host.run(tree, x),
+    "The same C agrees on this machine, so compiler, port or emulator is at fault.",
     _version,
-    judged.locate(
-        view.tree_of,
-        reference.run,
-        lambda tree, x: host.run(tree, x),
-        "The same C agrees on this machine, so compiler, port or emulator is at fault.",
-    ),
 )
