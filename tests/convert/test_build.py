@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from convert import build, smoke, toolchain
+from convert import accuracy, build, smoke, toolchain, vectors
 from convert.compiled import placement
 from convert.paths import BOARDS
 
@@ -89,7 +89,7 @@ def test_the_whole_chain_is_proven_on_real_data(digits: Path) -> None:
     for path in r["artifacts"].values():
         assert (digits / path).exists(), path
     golden = smoke.load_golden(digits)
-    assert r["smoke"]["probe_fnv"] == f"0x{build.test_vectors.fnv1a32(golden[0].tobytes()):08x}"
+    assert r["smoke"]["probe_fnv"] == f"0x{vectors.fnv1a32(golden[0].tobytes()):08x}"
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ def test_accuracy_below_the_recipe_s_bar_is_exit_code_6(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert digits.is_dir(), "its training is cached"
-    monkeypatch.setattr(build.accuracy, "top1", lambda *_: 0.5)
+    monkeypatch.setattr(accuracy, "top1", lambda *_: 0.5)
     result = command("--board", "qemu_m4", "--recipe", "digits", "--runtime", "compiled", "--output", tmp_path)
     assert result.exit_code == 6, result.output
     assert "int8 accuracy 0.5000 is below require.int8_accuracy" in result.output

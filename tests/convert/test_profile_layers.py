@@ -20,6 +20,7 @@ from convert.emulate import cortex_m, unicorn_link
 from convert.errors import ToolError
 from convert.graph import load
 from convert.layers import Operator
+from convert.serial_protocol import Counters
 from convert.vectors import computed
 
 needs_compiler = pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="needs gcc-arm-none-eabi")
@@ -167,7 +168,7 @@ def test_what_cannot_be_counted_is_said() -> None:
         counts_from_outside, clock_is_true, emulator = False, False, "labwired"
 
         class info:
-            counters = layers.Counters(2)
+            counters = Counters(2)
 
     with pytest.raises(ToolError, match=r"counts no instructions on this board, and the clock of labwired is not"):
         layers.measure(Silent(), OPERATORS, None)  # type: ignore[arg-type]
@@ -186,7 +187,7 @@ def test_toolchain_is_asked_for_the_right_application(nano33: Path, monkeypatch:
         asked.append(application)
         raise ToolError("enough")
 
-    monkeypatch.setattr(builds.toolchain, "build", stop)
+    monkeypatch.setattr(toolchain, "build", stop)
     assert command("--board", "nano33", "--output", nano33).exit_code == 5
     manifest = json.loads((nano33 / "generated" / "build.json").read_text())
     there = builds.find("nano33", nano33, None, None, None)

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from models import Op, T, dense, model, pack, tflite, unpack
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 from convert import boards, golden, graph, project, tflm, tflm_arena, tflm_compress, vectors
 from convert.compress import Compress
 from convert.errors import OutputsDifferError, ToolError, UsageError
+from convert.golden import DECODE
 from convert.paths import FIRMWARE
-from convert.tflm_compress import BITMAP, CODEBOOK, DECODE, compress
+from convert.tflm_compress import BITMAP, CODEBOOK, compress
 
 CONV = {"strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1, "padding": 1}
 
@@ -253,7 +255,7 @@ def test_sizes_are_those_of_the_file():
 
 def test_every_buffer_is_aligned():
     data = compress(graph.load(tflite(*MODELS["conv per channel, pruned"])), BITMAP).data
-    root = tflm_compress.schema.Model.GetRootAs(data, 0)
+    root = schema.Model.GetRootAs(data, 0)
     at = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
     vectors_ = [root.Buffers(i).DataAsNumpy() for i in range(root.BuffersLength())]
     places = [v.__array_interface__["data"][0] - at for v in vectors_ if not isinstance(v, int) and len(v)]
@@ -364,7 +366,7 @@ def test_a_form_that_tflite_micro_lacks_is_refused():
 
 def test_a_model_with_a_memory_plan_is_refused():
     m = model(*MODELS["dense, pruned"])
-    entry = tflm_compress.schema.MetadataT()
+    entry = schema.MetadataT()
     entry.name, entry.buffer = b"OfflineMemoryAllocation", 0
     m.metadata = [entry]
     with pytest.raises(UsageError, match="OfflineMemoryAllocation"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from models import Op, T, tflite
 
-from convert import boards, compilers, graph, toolchain
+from convert import boards, compilers, graph, tflm_tree, toolchain
 from convert.errors import ToolError, UsageError
 
 
@@ -124,7 +124,7 @@ def test_tflm_on_a_board_without_an_official_environment() -> None:
 def test_a_source_tree_is_built_in_the_bare_environment(
     board: str, environment: str, runtime: toolchain.Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toolchain.tflm_tree, "check_tree", lambda _: None)
+    monkeypatch.setattr(tflm_tree, "check_tree", lambda _: None)
     choice = toolchain.resolve(boards.load(board), runtime, tmp_path)
     assert (choice.environment.name, choice.runtime) == (environment, "tflm")
     assert str(tmp_path) in choice.reason

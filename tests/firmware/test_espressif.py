@@ -1,5 +1,6 @@
 """ESP32-C3, ESP32 and ESP32-S3: the flashed image, faults, our integer routines, and LabWired beside QEMU."""
 
+import importlib.util
 import random
 import re
 import struct
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Build
+from elftools.elf.elffile import ELFFile
 from fake import need
 from test_emulators import entry_of, run
 
@@ -27,7 +29,7 @@ def test_the_image_of_the_c3_is_what_its_rom_starts(build: Build) -> None:
     assert labwired_worker.flash_image(firmware.elf) == flashed
     assert firmware.image.suffix == ".bin" and len(flashed) == firmware.flash
     with firmware.elf.open("rb") as f:
-        assert labwired_worker.ELFFile(f).header["e_entry"] == CODE + 8
+        assert ELFFile(f).header["e_entry"] == CODE + 8
 
 
 def test_the_c3_s_flash_is_seen_through_both_windows() -> None:
@@ -247,7 +249,7 @@ def test_a_chip_that_is_not_believed() -> None:
 
 
 def test_labwired_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labwired.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ToolError, match=r"the labwired package, .*, is missing; run: pip install labwired"):
         labwired.connect(Path("no.elf"), *entry_of("esp32c3_bare"))
 

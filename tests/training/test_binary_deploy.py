@@ -13,8 +13,8 @@ from convert.errors import OutputsDifferError, UsageError
 from training import architectures, backend, binary_deploy, binary_layers, datasets, fitting, recipe, surgery
 from training.compression import binarize
 from training.progress import Reporter
-from training.settings.architectures import Architecture, LeNet, LeNet300
-from training.settings.base import Augment
+from training.settings.architectures import LeNet, LeNet300
+from training.settings.base import Architecture, Augment
 from training.settings.binary import Binarize
 from training.settings.data import Digits
 

@@ -15,6 +15,7 @@ from training.compare import COMPARISONS
 from training.comparison import plots, tables, variants
 from training.comparison.measure import Row
 from training.comparison.variants import BASELINE
+from training.progress import Reporter
 from training.recipe import load, names, with_comparison
 
 RECIPE = ROOT / "tests" / "training" / "compared.toml"
@@ -192,7 +193,7 @@ def test_an_ensemble_is_trained_from_following_seeds(finished: tuple[Path, str])
     recipe = load(str(RECIPE))
     run = next(r for r in variants.plan(recipe, [7]) if r.name == BASELINE)
     trained = train.run(run.recipe, Cache(finished[0] / "cache"))
-    runner = train._Runner(run.recipe, Cache(finished[0] / "cache"), train.Reporter(None), trained.dataset)
+    runner = train._Runner(run.recipe, Cache(finished[0] / "cache"), Reporter(None), trained.dataset)
     runner.folders.append(trained.folder)
     first, second = runner._ensemble(2)
     other = next(r for r in variants.plan(recipe, [8]) if r.name == BASELINE)

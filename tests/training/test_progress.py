@@ -1,9 +1,9 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from training import progress
 from training.progress import Reporter
 
 
@@ -19,7 +19,7 @@ def test_a_terminal_shows_a_bar_that_disappears() -> None:
 
 def test_lines_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     lines = io.StringIO()
     with Reporter(Console(file=lines)).task("prune", 100) as update:
         for done in range(1, 101):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from convert.errors import UsageError
-from training import architectures, backend, coding, compression, fitting
-from training.compression import huffman, share, zeros
+from training import architectures, backend, coding, compression, fitting, surgery
+from training.compression import share, zeros
 from training.progress import Reporter
 from training.settings.architectures import DsCnn, LeNet300
 from training.settings.pruning import Prune
@@ -116,7 +116,7 @@ def test_a_shared_layer_trains_its_entries_as_the_sums_say(data: fitting.Trainin
         bias = model.get_layer(layer).bias
         bias.assign(drawn(int(bias.shape[0])) / 10)
     books = share.find(model, settings(biases=4), 1, Reporter())
-    shared = share.surgery.rebuild(model, {n: share._shared(model.get_layer(n), books[n]) for n in books})
+    shared = surgery.rebuild(model, {n: share._shared(model.get_layer(n), books[n]) for n in books})
     for name, of_layer in books.items():
         for attribute, book in of_layer.items():
             getattr(model.get_layer(name), attribute).assign(book.values())
@@ -204,7 +204,7 @@ def test_a_code_that_loses_weights_is_noticed(data: fitting.TrainingData, monkey
         return {n: t * np.float32(1.001) for n, t in real(packed).items()}
 
     real = coding.unpack
-    monkeypatch.setattr(huffman.coding, "unpack", lossy)
+    monkeypatch.setattr(coding, "unpack", lossy)
     with pytest.raises(RuntimeError, match="the weights of dense1/kernel do not come back"):
         compression.apply(dense(), data, Huffman(technique="huffman"))
 

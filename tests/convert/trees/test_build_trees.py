@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from convert import build, evaluate, smoke, toolchain
+from convert import accuracy, build, compilers, evaluate, smoke
 from convert.errors import OutputsDifferError
 from convert.paths import BOARDS
 from convert.trees import container
@@ -151,7 +151,7 @@ def test_accuracy_below_the_bar_is_exit_code_6(recipe: Path, tmp_path: Path) -> 
     path = tmp_path / "proud.toml"
     path.write_text(recipe.read_text() + "[require]\nmax_accuracy_drop = 0.0\nint8_accuracy = 0.8\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build.accuracy, "top1", lambda *_: 0.7)
+        patch.setattr(accuracy, "top1", lambda *_: 0.7)
         result = command("--board", "qemu_m4", "--recipe", path, "--output", tmp_path / "out")
     assert result.exit_code == 6, result.output
     assert "int8 accuracy 0.7000 is below require.int8_accuracy = 0.8" in result.output
@@ -168,7 +168,7 @@ def test_a_runtime_that_runs_no_tree_is_exit_code_2(recipe: Path, options: tuple
 def test_without_a_compiler_sources_are_emitted_and_the_exit_code_is_5(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toolchain.compilers, "missing", lambda _: "the compiler is missing; install it")
+    monkeypatch.setattr(compilers, "missing", lambda _: "the compiler is missing; install it")
     result = command("--board", "qemu_m4", "--recipe", recipe, "--output", tmp_path)
     assert result.exit_code == 5, result.output
     assert "the compiler is missing" in result.output

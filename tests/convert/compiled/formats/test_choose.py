@@ -7,7 +7,8 @@ import pytest
 from patterns import Patterned
 from tflite_builder import needs_device
 
-from convert import compression_report, graph, pictures, vectors
+from convert import compilers, compression_report, graph, pictures, vectors
+from convert.cache import Cache
 from convert.compiled import compile_model, device, host, placement
 from convert.compiled.formats import catalogue, choose, counting
 from convert.compiled.formats.catalogue import stored
@@ -54,7 +55,7 @@ def test_auto_is_as_good_as_trying_everything(monkeypatch: pytest.MonkeyPatch, s
     dense = compile_model(g)
     given = [[layer] for layer in dense.lowered]
     portable = list(dense.lowered)
-    found = [choose.options(layer, wide=False) for layer in portable]
+    found = [catalogue.options(layer, wide=False) for layer in portable]
     ways = [[layer, *(o.layer for o in more)] for (layer,), more in zip(given, found, strict=True)]
     counts = synthetic(seed)(dense, found)
     limit = int(sum(c[0].instructions for c in counts) * bound)
@@ -157,9 +158,9 @@ def test_unknown_format() -> None:
 
 @needs_solver
 def test_auto_without_a_cross_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device.compilers, "missing", lambda _: "arm-none-eabi-gcc is not on the PATH")
+    monkeypatch.setattr(compilers, "missing", lambda _: "arm-none-eabi-gcc is not on the PATH")
     monkeypatch.setenv("TINYML_CACHE", "/nonexistent")
-    monkeypatch.setattr(counting.Cache, "get", lambda *given: (given[-1](None), False))
+    monkeypatch.setattr(Cache, "get", lambda *given: (given[-1](None), False))
     with pytest.raises(ToolError, match="arm-none-eabi-gcc is not on the PATH"):
         compile_model(network("sparse"), "cortex_m4", "speed", Compress("auto"))
 
@@ -186,7 +187,7 @@ def test_a_format_without_a_cross_compiler_is_not_counted(monkeypatch: pytest.Mo
 def test_many_alternatives_need_several_images(monkeypatch: pytest.MonkeyPatch) -> None:
     g = network("sparse", "few")
     dense = compile_model(g)
-    found = [[o.layer for o in choose.options(layer, wide=False)] for layer in dense.lowered]
+    found = [[o.layer for o in catalogue.options(layer, wide=False)] for layer in dense.lowered]
     whole = counting._batches(found)
     assert len(whole) == 1
     monkeypatch.setattr(counting, "_IMAGE", 4000)
